@@ -1,0 +1,1 @@
+"""Protocols over train and test, and behaviour suites over finished models."""

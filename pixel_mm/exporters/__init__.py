@@ -1,0 +1,1 @@
+"""Checkpoint to deployable formats, one small file each, and the parity that proves them."""

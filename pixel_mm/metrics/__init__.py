@@ -1,0 +1,1 @@
+"""Metrics by name, as `evaluate.Metric` classes, and the intervals around them."""

@@ -1,0 +1,1 @@
+"""Valence, arousal, dominance and emotion category from speech."""

@@ -1,0 +1,1 @@
+"""Speech encoders: raw waveform in, frames out, whatever the batch."""
