@@ -10,8 +10,8 @@ from types import MappingProxyType
 DIMENSIONS = ("valence", "arousal", "dominance")
 
 # Pleasure, arousal and dominance in -1..1: means of the terms in Russell & Mehrabian, "Evidence for a three-factor
-# theory of emotions", Journal of Research in Personality 11 (1977), table 2, as "angry", "bored", "disgusted", "fearful"
-# ("terrified"), "happy", "sad" ("sad" as given), "surprised". Neutral is the origin of their scales. Calm is their
+# theory of emotions", Journal of Research in Personality 11 (1977), table 2, as "angry", "bored", "disgusted", "fearful",
+# "happy", "sad", "surprised". Neutral is the origin of their scales. Calm is their
 # "relaxed", contempt "disdainful", excitement "excited", frustration "frustrated".
 _PLEASURE_AROUSAL_DOMINANCE: dict[str, tuple[float, float, float]] = {
     "anger": (-0.51, 0.59, 0.25),

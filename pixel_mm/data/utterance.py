@@ -62,9 +62,7 @@ class Utterance:
             if name not in DIMENSIONS:
                 raise ValueError(f"{self.path}: rating '{name}' is not one of {', '.join(DIMENSIONS)}")
             if not 0.0 <= value <= 1.0:  # also false for NaN
-                raise ValueError(
-                    f"{self.path}: rating '{name}' is {value}; scale it to 0..1 in the corpus's reader"
-                )
+                raise ValueError(f"{self.path}: rating '{name}' is {value}; scale it to 0..1 in the corpus's reader")
 
     def _check_times(self) -> None:
         start = 0.0 if self.start_seconds is None else self.start_seconds
@@ -75,9 +73,7 @@ class Utterance:
 
     def _check_choice(self, field: str, value: str | None, choices: tuple[str, ...]) -> None:
         if value is not None and value not in choices:
-            raise ValueError(
-                f"{self.path}: field '{field}' is '{value}'; it is one of {', '.join(choices)} or none"
-            )
+            raise ValueError(f"{self.path}: field '{field}' is '{value}'; it is one of {', '.join(choices)} or none")
 
     @property
     def key(self) -> str:
@@ -85,8 +81,6 @@ class Utterance:
         times = (
             ""
             if self.start_seconds is None and self.end_seconds is None
-            else (
-                f"#{self.start_seconds or 0:.3f}-{'' if self.end_seconds is None else f'{self.end_seconds:.3f}'}"
-            )
+            else (f"#{self.start_seconds or 0:.3f}-{'' if self.end_seconds is None else f'{self.end_seconds:.3f}'}")
         )
         return f"{self.path.parent.name}/{self.path.name}{times}"
