@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.tone_corpus import write_tone_corpus
+
 
 @pytest.fixture(scope="session")
 def pixel_mm_data() -> Path:
@@ -13,3 +15,9 @@ def pixel_mm_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("PIXEL_MM_DATA names no folder of real recordings")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def tone_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of `manifest.csv` and 24 WAVs of tones, 4 speakers x 6 emotions; shared by all tests, so only read it."""
+    return write_tone_corpus(tmp_path_factory.mktemp("tones") / "tone_corpus")

@@ -10,8 +10,8 @@ from types import MappingProxyType
 DIMENSIONS = ("valence", "arousal", "dominance")
 
 # Pleasure, arousal and dominance in -1..1: means of the terms in Russell & Mehrabian, "Evidence for a three-factor
-# theory of emotions", Journal of Research in Personality 11 (1977), table 2, as "angry", "bored", "disgusted", "fearful",
-# "happy", "sad", "surprised". Neutral is the origin of their scales. Calm is their
+# theory of emotions", Journal of Research in Personality 11 (1977), table 2, as "angry", "bored", "disgusted",
+# "fearful", "happy", "sad", "surprised". Neutral is the origin of their scales. Calm is their
 # "relaxed", contempt "disdainful", excitement "excited", frustration "frustrated".
 _PLEASURE_AROUSAL_DOMINANCE: dict[str, tuple[float, float, float]] = {
     "anger": (-0.51, 0.59, 0.25),
@@ -41,7 +41,7 @@ MAPPED_RATINGS = MappingProxyType(
 EMOTIONS = (*MAPPED_RATINGS, "other")
 """Every category a reader may give. "other" has no mapped ratings."""
 
-# Binary groups after Schuller et al., "Acoustic emotion recognition: a benchmark comparison of performances", ASRU 2009;
-# excitement joins them as a corpus that has it treats it: beside happiness.
+# Binary groups after Schuller et al., "Acoustic emotion recognition: a benchmark comparison of performances", ASRU
+# 2009; excitement joins them as a corpus that has it treats it: beside happiness.
 HIGH_AROUSAL = frozenset({"anger", "excitement", "fear", "happiness", "surprise"})
 POSITIVE_VALENCE = frozenset({"calm", "excitement", "happiness", "neutral", "surprise"})

@@ -1,9 +1,9 @@
 """What every speech encoder offers: raw waveform in, frames out, cut at any layer.
 
 An encoder is a front end followed by numbered layers. `hidden_states` number the places between them: state 0 is
-what the front end gives to the first layer, state `k` comes out of layer `k`, and state `num_layers` has passed the final
-normalisation. A frozen trunk of depth `k` is the front end and layers 1 to k: `forward_from` goes on from its state,
-which is how a cached trunk is trained on without being run again.
+what the front end gives to the first layer, state `k` comes out of layer `k`, and state `num_layers` has passed the
+final normalisation. A frozen trunk of depth `k` is the front end and layers 1 to k: `forward_from` goes on from its
+state, which is how a cached trunk is trained on without being run again.
 
 An utterance's frames do not depend on what it is batched with.
 """
