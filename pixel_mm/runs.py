@@ -1,6 +1,6 @@
 """What a run folder holds, how it is written and found again; and how any output of the project is put in place.
 
-Nothing is ever half there: every file or folder is written aside by `atomic_path` and moved into place when it is whole.
+Nothing is ever half there: a file or folder is written aside by `atomic_path` and moved into place when it is whole.
 """
 
 import json
@@ -32,7 +32,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     The body writes to the path that it is given (a new name in the same folder with the same suffix; the body may make
     a folder of it). Leaving the body normally, it is flushed to the disk and moved to `path`, in place of what was
     there. On an exception it is removed and `path` stays as it was. A process that is killed leaves a hidden
-    `.partial-*` file, which a later write of the same name removes once it is a day old.
+    `.partial-*` file, which `remove_leftovers` removes once it is a day old.
 
     Args:
         path: where the result shall be. Missing parent folders are made.
@@ -45,7 +45,6 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    _remove_stale(path)
     aside = path.with_name(f"{_ASIDE}{uuid.uuid4().hex[:12]}-{path.name}")
     try:
         yield aside
@@ -73,20 +72,20 @@ def write_json(path: str | Path, content: Any) -> None:
 def _move_into_place(aside: Path, path: Path) -> None:
     """Rename `aside` to `path`; a folder that is in the way steps aside first, since rename does not replace one."""
     if not (path.is_dir() and aside.is_dir()):
-        os.replace(aside, path)
+        aside.replace(path)
         return
     old = path.with_name(f"{_ASIDE}{uuid.uuid4().hex[:12]}-{path.name}")
-    os.replace(path, old)
+    path.replace(old)
     try:
-        os.replace(aside, path)
+        aside.replace(path)
     except OSError:
-        os.replace(old, path)
+        old.replace(path)
         raise
     _remove(old)
 
 
 def _flush(path: Path) -> None:
-    """Force a file, or a folder with all in it, to the disk: a rename may otherwise outlive a crash that data does not."""
+    """Force a file, or a folder with all in it, to the disk, or a crash could keep the rename and lose the data."""
     for entry in [*path.rglob("*"), path] if path.is_dir() else [path]:
         _flush_entry(entry)
 
@@ -106,9 +105,9 @@ def _remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _remove_stale(path: Path) -> None:
-    """Remove what killed processes left of earlier attempts. Younger ones may belong to a process that still writes."""
-    for left in path.parent.glob(f"{_ASIDE}????????????-{path.name}"):
+def remove_leftovers(folder: str | Path) -> None:
+    """Remove what killed processes left in a folder; younger than a day it may belong to a process that still writes."""
+    for left in Path(folder).glob(f"{_ASIDE}*"):
         try:
             if time.time() - left.stat().st_mtime > _STALE_SECONDS:
                 _remove(left)
