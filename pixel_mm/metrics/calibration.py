@@ -1,0 +1,64 @@
+"""Expected calibration error (ECE): is a model that says 80 % right eight times in ten?
+
+Guo et al., "On calibration of modern neural networks", ICML 2017, equation 3: predictions are put into bins of equal
+width by the probability of the class they name, and the gaps between a bin's accuracy and its mean
+confidence are averaged, weighted by the bins' sizes.
+"""
+
+import datasets
+import evaluate
+import numpy as np
+from numpy.typing import ArrayLike
+
+from pixel_mm.metrics.local_metric import LocalMetric
+
+NUM_BINS = 15  # as in the paper
+
+
+def calibration(probabilities: ArrayLike, references: ArrayLike, num_bins: int = NUM_BINS) -> dict[str, float]:
+    """How far confidence is from accuracy.
+
+    Args:
+        probabilities: [N, C], each row sums to 1.
+        references: [N] class numbers, 0 to C - 1; -1 for a class the model doesn't have (never right).
+        num_bins: bins of equal width over 0..1, each open below and closed above.
+
+    Returns:
+        `ece`, `confidence` (mean probability of the class named) and `accuracy`, all 0..1; NaN without clips.
+
+    Raises:
+        ValueError: shapes don't fit, or rows are not probabilities.
+    """
+    probability, true = np.asarray(probabilities, np.float64), np.asarray(references, np.int64)
+    if true.size == 0:
+        return dict.fromkeys(("ece", "confidence", "accuracy"), float("nan"))
+    if probability.ndim != 2 or true.shape != probability.shape[:1]:
+        raise ValueError(f"probabilities {probability.shape} must be [N, C] and references {true.shape} [N]")
+    # Written so that NaN fails too.
+    if not (probability.min() >= 0 and np.allclose(probability.sum(axis=1), 1, atol=1e-3)):
+        raise ValueError("every row of probabilities must be >= 0 and sum to 1; apply the softmax first")
+    confidence, right = probability.max(axis=1), probability.argmax(axis=1) == true
+    which = np.clip(np.ceil(confidence * num_bins).astype(int) - 1, 0, num_bins - 1)
+    gaps = np.bincount(which, weights=right - confidence, minlength=num_bins)
+    return {
+        "ece": float(np.abs(gaps).sum() / true.size),
+        "confidence": float(confidence.mean()),
+        "accuracy": float(right.mean()),
+    }
+
+
+class CalibrationError(LocalMetric):
+    """`compute(predictions=[N, C] probabilities, references=[N])` gives `{"ece", "confidence", "accuracy"}`."""
+
+    def _info(self) -> evaluate.MetricInfo:
+        return evaluate.MetricInfo(
+            description="Expected calibration error over bins of equal width",
+            citation="Guo et al., ICML 2017",
+            inputs_description="predictions: a list of C probabilities each; references: class numbers from 0",
+            features=datasets.Features(
+                {"predictions": datasets.List(datasets.Value("float64")), "references": datasets.Value("int64")}
+            ),
+        )
+
+    def _compute(self, predictions: ArrayLike, references: ArrayLike, num_bins: int = NUM_BINS) -> dict[str, float]:
+        return calibration(predictions, references, num_bins)
