@@ -106,7 +106,7 @@ def _remove(path: Path) -> None:
 
 
 def remove_leftovers(folder: str | Path) -> None:
-    """Remove what killed processes left in a folder; younger than a day it may belong to a process that still writes."""
+    """Remove what killed processes left in a folder. What is younger than a day may belong to one that still writes."""
     for left in Path(folder).glob(f"{_ASIDE}*"):
         try:
             if time.time() - left.stat().st_mtime > _STALE_SECONDS:

@@ -1,0 +1,122 @@
+"""How the commands start: Hydra composes the configuration, and a user's mistake ends in one clear message.
+
+    from pixel_mm.cli import run
+    if __name__ == "__main__":
+        run(main, config_name="train")
+
+Exit codes: 0 done, 2 a mistake that the user can correct, 130 interrupted; anything else is a defect, shown with traceback.
+Setting HYDRA_FULL_ERROR=1 shows the traceback of mistakes too.
+"""
+
+import errno
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import hydra
+from hydra.errors import HydraException
+from omegaconf import DictConfig
+from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+
+from pixel_mm.environment import is_secret_name
+
+PACKAGE_DIR = Path(__file__).resolve().parent
+# Beside the package in a checkout, in it once installed.
+CONFIG_DIR = next((d for d in (PACKAGE_DIR / "conf", PACKAGE_DIR.parent / "conf") if d.is_dir()), PACKAGE_DIR / "conf")
+
+USER_ERROR = 2
+INTERRUPTED = 130
+
+
+def run(main: Callable[[DictConfig], Any], config_name: str) -> None:
+    """Run a command's main function with the configuration that the command line asks for.
+
+    Args:
+        main: takes the composed configuration; what it returns goes to Hydra's sweeper.
+        config_name: file in `CONFIG_DIR` to start from, without suffix.
+
+    Raises:
+        SystemExit: with `USER_ERROR` after a mistake of the user's.
+    """
+    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
+    # Hydra prints errors itself and exits with 1, unless it is asked to let them through.
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        _refuse_secrets(sys.argv[1:])
+        hydra.main(config_path=str(CONFIG_DIR), config_name=config_name, version_base="1.3")(main)()
+    except KeyboardInterrupt:
+        _leave("interrupted; the same command with resume=RUN_DIR goes on from the last whole epoch", INTERRUPTED)
+    except Exception as error:
+        message = None if wants_traceback else explain(error)
+        if message is None:
+            raise
+        _leave(message, USER_ERROR)
+
+
+def explain(error: BaseException) -> str | None:
+    """Message for a mistake that the user can correct, or None for anything else.
+
+    Such are: what Hydra and OmegaConf refuse, files that cannot be read or written, a full disk, and what this package
+    itself raises as ValueError (one out of a library's depth is a defect, and needs its traceback).
+    """
+    for cause in _causes(error):
+        if isinstance(cause, OSError) and cause.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            return f"the disk is full ({cause}); nothing half-written was left in place. Make room and run it again"
+        if isinstance(cause, OSError) and cause.filename is not None:
+            return str(cause)
+        if isinstance(cause, ValueError) and _raised_here(cause):
+            return str(cause)
+        if isinstance(cause, MissingMandatoryValue):
+            return _explain_missing(cause)
+    if isinstance(error, (HydraException, OmegaConfBaseException)):
+        return _explain_hydra(error)
+    return None
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """The error, then what it came from: Hydra wraps what a constructor raised."""
+    current: BaseException | None = error
+    while current is not None:
+        yield current
+        current = current.__cause__
+
+
+def _raised_here(error: BaseException) -> bool:
+    """Whether the statement that raised is in this package."""
+    trace = error.__traceback__
+    if trace is None:
+        return False
+    while trace.tb_next is not None:
+        trace = trace.tb_next
+    return Path(trace.tb_frame.f_code.co_filename).resolve().is_relative_to(PACKAGE_DIR)
+
+
+def _explain_missing(error: MissingMandatoryValue) -> str:
+    name = error.full_key or "a setting"
+    hint = "; docs/corpora.md says what each corpus's folder holds and where to get it" if name == "data.root" else ""
+    return f"{name} is not set and has no default: give it on the command line as {name}=VALUE{hint}"
+
+
+def _explain_hydra(error: BaseException) -> str:
+    """Hydra's message without its search path; it lists the choices where a name is unknown."""
+    text = str(error)
+    if isinstance(error.__cause__, OmegaConfBaseException) and str(error.__cause__) not in text:
+        text = f"{text}\n{error.__cause__}"
+    text = re.sub(r"\n+Config search path:.*", "", text, flags=re.DOTALL)
+    return re.sub(r"\n\s*full_key: .*|\n\s*object_type=.*", "", text).strip()
+
+
+def _refuse_secrets(arguments: list[str]) -> None:
+    """A secret on the command line ends in logs, process lists and Hydra's records of overrides."""
+    for argument in arguments:
+        name = argument.split("=", 1)[0].lstrip("+~")
+        if "=" in argument and is_secret_name(name):
+            raise ValueError(f"{name} looks like a secret: set it in the environment (WANDB_API_KEY), not as an option")
+
+
+def _leave(message: str, code: int) -> NoReturn:
+    print(f"error: {message}", file=sys.stderr)
+    raise SystemExit(code)
