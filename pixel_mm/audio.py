@@ -26,7 +26,7 @@ MAX_INPUT_RATE_HZ = 192_000
 MAX_CHANNELS = 64
 
 TARGET_LEVEL_DBFS = -26.0
-"""Root mean square that every clip is brought to, in dB below a full-scale constant (speech level of ITU-T P.56 use)."""
+"""Root mean square that every clip is brought to, dB below a full-scale constant: usual for speech (ITU-T P.56)."""
 PEAK_LIMIT = 0.99
 """Largest absolute sample after levelling; a clip with a crest factor above 26 dB stays below the target instead."""
 SILENCE_DBFS = -70.0
@@ -180,11 +180,9 @@ def _decode(path: Path, start_seconds: float | None, end_seconds: float | None) 
         _refuse_truncated(file.extra_info)
         start = round((start_seconds or 0.0) * rate)
         end = total if end_seconds is None else min(round(end_seconds * rate), total)
-        if start and start >= total or (end_seconds or 0.0) > total / rate + END_TOLERANCE_SECONDS:
-            raise AudioError(
-                f"the stretch from {start_seconds or 0} s to {'its end' if end_seconds is None else f'{end_seconds} s'} "
-                f"is not in the file, which is {total / rate:.3f} s long"
-            )
+        if (start and start >= total) or (end_seconds or 0.0) > total / rate + END_TOLERANCE_SECONDS:
+            stretch = f"from {start_seconds or 0} s to {'its end' if end_seconds is None else f'{end_seconds} s'}"
+            raise AudioError(f"the stretch {stretch} is not in the file, which is {total / rate:.3f} s long")
         if start:
             file.seek(start)
         samples = _read_blocks(file, end - start)
