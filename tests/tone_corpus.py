@@ -18,7 +18,7 @@ TONE_EMOTIONS = ("anger", "calm", "fear", "happiness", "neutral", "sadness")
 TONE_SPEAKERS = {"t1": ("female", 210.0), "t2": ("male", 110.0), "t3": ("female", 235.0), "t4": ("male", 125.0)}
 MANIFEST_COLUMNS = (
     *("path", "speaker", "start_seconds", "end_seconds", "sex", "language", "transcript", "emotion"),
-    *("valence", "arousal", "dominance", "label_source", "split"),
+    *("valence", "arousal", "dominance", "split"),
 )
 
 
@@ -45,7 +45,7 @@ def write_tone_corpus(folder: Path, clips_per_emotion: int = 1, seed: int = 0) -
             for take in range(clips_per_emotion):
                 name = f"wav/{speaker}_{emotion}_{take}.wav"
                 soundfile.write(folder / name, tone(emotion, base_hz, rng.uniform(0.5, 1.5), rng), SAMPLE_RATE_HZ)
-                labels = {"emotion": emotion, "label_source": "mapped", **MAPPED_RATINGS[emotion]}
+                labels = {"emotion": emotion, **MAPPED_RATINGS[emotion]}
                 rows.append({"path": name, "speaker": speaker, "sex": sex, "language": "en", **labels})
     with open(folder / "manifest.csv", "w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, MANIFEST_COLUMNS, restval="")
