@@ -10,14 +10,14 @@ from types import MappingProxyType
 DIMENSIONS = ("valence", "arousal", "dominance")
 
 # Pleasure, arousal and dominance in -1..1: means of the terms in Russell & Mehrabian, "Evidence for a three-factor
-# theory of emotions", Journal of Research in Personality 11 (1977), table 2, as "angry", "bored", "disgusted",
-# "fearful", "happy", "sad", "surprised". Neutral is the origin of their scales. Calm is their
-# "relaxed", contempt "disdainful", excitement "excited", frustration "frustrated".
+# theory of emotions", Journal of Research in Personality 11 (1977), table 4, as "angry", "bored", "contemptuous",
+# "disgusted", "excited", "fearful", "frustrated", "happy", "sad", "surprised". Calm is their "relaxed", the nearest term;
+# neutral is the origin of their scales. docs/labels.md says where each is weak.
 _PLEASURE_AROUSAL_DOMINANCE: dict[str, tuple[float, float, float]] = {
     "anger": (-0.51, 0.59, 0.25),
     "boredom": (-0.65, -0.62, -0.33),
     "calm": (0.68, -0.46, 0.06),
-    "contempt": (-0.32, -0.11, 0.05),
+    "contempt": (-0.24, 0.31, 0.21),
     "disgust": (-0.60, 0.35, 0.11),
     "excitement": (0.62, 0.75, 0.38),
     "fear": (-0.64, 0.60, -0.43),
