@@ -1,7 +1,7 @@
 """CREMA-D (Cao et al., IEEE Transactions on Affective Computing 2014): acted American English, with crowd votes.
 
 The emotion of a clip is either the one its actor was asked for, or the one that most listeners heard in the voice
-alone. The two differ for every second clip: listeners call many acted emotions neutral.
+alone. The two differ for more than half of the clips: listeners call many acted emotions neutral.
 """
 
 import csv
