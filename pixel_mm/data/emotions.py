@@ -11,8 +11,8 @@ DIMENSIONS = ("valence", "arousal", "dominance")
 
 # Pleasure, arousal and dominance in -1..1: means of the terms in Russell & Mehrabian, "Evidence for a three-factor
 # theory of emotions", Journal of Research in Personality 11 (1977), table 4, as "angry", "bored", "contemptuous",
-# "disgusted", "excited", "fearful", "frustrated", "happy", "sad", "surprised". Calm is their "relaxed", the nearest term;
-# neutral is the origin of their scales. docs/labels.md says where each is weak.
+# "disgusted", "excited", "fearful", "frustrated", "happy", "sad", "surprised". Calm is their "relaxed", the nearest
+# term; neutral is the origin of their scales. docs/labels.md says where each is weak.
 _PLEASURE_AROUSAL_DOMINANCE: dict[str, tuple[float, float, float]] = {
     "anger": (-0.51, 0.59, 0.25),
     "boredom": (-0.65, -0.62, -0.33),
