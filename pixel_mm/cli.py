@@ -4,7 +4,7 @@
     if __name__ == "__main__":
         run(main, config_name="train")
 
-Exit codes: 0 done, 2 a mistake that the user can correct, 130 interrupted; anything else is a defect, shown with traceback.
+Exit codes: 0 done, 2 a mistake that the user can correct, 130 interrupted; anything else is a defect, with traceback.
 Setting HYDRA_FULL_ERROR=1 shows the traceback of mistakes too.
 """
 

@@ -1,0 +1,218 @@
+"""Train a network on a corpus and write a run folder.
+
+    python -m pixel_mm.train experiment=emotion data=emodb data.root=DIR
+    python -m pixel_mm.train -m experiment=emotion data=emodb data.root=DIR seed=1,2,3
+
+The run folder holds the resolved config, the environment, checkpoints of the trained weights, metrics and figures
+(`pixel_mm.runs.RunFolder`). docs/training.md tells the options.
+"""
+
+import logging
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytorch_lightning as pl
+from hydra.core.hydra_config import HydraConfig
+from hydra.types import RunMode
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+from pytorch_lightning.callbacks import LearningRateMonitor, ProgressBar
+from pytorch_lightning.loggers import Logger
+from pytorch_lightning.utilities import rank_zero_only
+
+from pixel_mm.cli import run
+from pixel_mm.data.datamodule import SpeechDataModule
+from pixel_mm.environment import describe_environment
+from pixel_mm.precision import pick_precision
+from pixel_mm.runs import RunError, RunFolder, remove_leftovers, write_json
+from pixel_mm.training.callbacks import AtomicCheckpoints
+from pixel_mm.training.configuration import write_config
+from pixel_mm.training.loggers import finish, publish
+from pixel_mm.training.trunk import use_trunk_cache
+
+log = logging.getLogger(__name__)
+
+
+class TrainError(ValueError):
+    """A configuration that cannot train, or did not."""
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """What a training gave.
+
+    Attributes:
+        metrics: last value of every metric by name, e.g. "train/loss", "validation/loss", "test/loss".
+        run_folder: what was written.
+        module: the trained module with the weights that were chosen: the best on the validation part, else the last.
+    """
+
+    metrics: dict[str, float]
+    run_folder: RunFolder
+    module: pl.LightningModule
+
+
+def fit(cfg: DictConfig, datamodule: SpeechDataModule | None = None) -> TrainResult:
+    """Train as configured, score the test part if there is one, and write the run folder `cfg.paths.run`.
+
+    Args:
+        cfg: composed from conf/train.yaml.
+        datamodule: made from `cfg.datamodule` if None. One that is given is used as it is, with its split: an
+            evaluation calls this once per fold without reading the corpus again.
+
+    Raises:
+        TrainError: there is nothing to train on, or not one step was done.
+        ValueError: a mistake in the data or the configuration, by name.
+    """
+    folder = RunFolder(Path(cfg.paths.run))
+    checkpoint = find_resume(cfg.resume, folder)
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)
+    datamodule = instantiate(cfg.datamodule) if datamodule is None else datamodule
+    datamodule.setup("fit")
+    if datamodule.num_clips("train") == 0:
+        raise TrainError("the training part of the split has no clip; check data.* and datamodule.split")
+    module = build_module(cfg, datamodule)
+    trainer = build_trainer(cfg, has_validation=datamodule.num_clips("validation") > 0)
+    begin(folder, cfg, trainer.loggers)
+    try:
+        use_trunk_cache(cfg, module.network, datamodule, trainer.strategy.root_device)
+        trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint)
+        metrics = _check_trained(trainer)
+        metrics |= _choose_and_test(cfg, trainer, module, datamodule, folder)
+        if trainer.is_global_zero:
+            write_json(
+                folder.metrics, {name: value if math.isfinite(value) else None for name, value in metrics.items()}
+            )
+            write_json(folder.bad_clips, {str(path): reason for path, reason in datamodule.bad_clips.items()})
+            publish(trainer.loggers, cfg, folder, metrics, module, datamodule)
+    finally:
+        finish(trainer.loggers)
+    return TrainResult(metrics, folder, module)
+
+
+def build_module(cfg: DictConfig, datamodule: SpeechDataModule) -> pl.LightningModule:
+    """Network, adapted (frozen parts, LoRA) and wrapped for Lightning. Initialised from `cfg.seed` alone."""
+    pl.seed_everything(cfg.seed, workers=True, verbose=False)  # whatever reading the corpus has drawn
+    network = instantiate(cfg.model, emotion_labels=datamodule.emotion_labels)
+    adapted = instantiate(cfg.adaptation)(network)
+    return instantiate(cfg.module, network=network if adapted is None else adapted)
+
+
+def build_trainer(cfg: DictConfig, has_validation: bool) -> pl.Trainer:
+    """Trainer with its callbacks and loggers; `precision: auto` becomes what this machine is fast with."""
+    loggers = [instantiate(node) for node in (cfg.logger or {}).values() if node is not None]
+    callbacks = list(_callbacks(cfg, has_validation, bool(loggers)))
+    precision = cfg.trainer.precision
+    if precision == "auto":
+        precision = pick_precision(cfg.trainer.accelerator)
+    return instantiate(
+        cfg.trainer,
+        precision=precision,
+        callbacks=callbacks,
+        logger=loggers or False,
+        plugins=[AtomicCheckpoints()],
+        default_root_dir=str(cfg.paths.run),
+        _convert_="all",
+    )
+
+
+def _callbacks(cfg: DictConfig, has_validation: bool, has_loggers: bool) -> Iterable[pl.Callback]:
+    """The configured callbacks, less those that have nothing to watch, draw on or write to in this run."""
+    for node in (cfg.callbacks or {}).values():
+        if node is None or (node.get("monitor") is not None and not has_validation):
+            continue
+        callback = instantiate(node)
+        if isinstance(callback, ProgressBar) and not cfg.trainer.get("enable_progress_bar", True):
+            continue
+        if isinstance(callback, LearningRateMonitor) and not has_loggers:
+            continue
+        yield callback
+
+
+def find_resume(resume: str | None, folder: RunFolder) -> Path | None:
+    """Checkpoint to go on from, or None to start anew.
+
+    Args:
+        resume: "auto" (this run folder's last checkpoint, if any), a run folder, a checkpoint file, or None.
+        folder: of the run that starts.
+
+    Raises:
+        RunError: the folder or file that is named has no checkpoint.
+    """
+    if resume is None:
+        return None
+    if resume == "auto":
+        return folder.last_checkpoint if folder.last_checkpoint.is_file() else None
+    path = Path(resume)
+    if path.is_file():
+        return path
+    if path.suffix == ".ckpt":
+        raise RunError(f"resume={path}: there is no such checkpoint")
+    return RunFolder(path).find_checkpoint("last")
+
+
+@rank_zero_only
+def begin(folder: RunFolder, cfg: DictConfig, loggers: list[Logger]) -> None:
+    """Write down what is run, before anything can go wrong."""
+    folder.path.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder.path / "checkpoints")
+    resolved = write_config(cfg, folder.config)
+    write_json(folder.environment, describe_environment())
+    for logger in loggers:
+        logger.log_hyperparams(resolved)
+
+
+def _check_trained(trainer: pl.Trainer) -> dict[str, float]:
+    """Metrics of the training.
+
+    Raises:
+        TrainError: no step was done, or the loss is not a number: a run must not look like a success then.
+    """
+    if trainer.global_step == 0:
+        raise TrainError(
+            f"not one step was trained in {trainer.max_epochs} epochs of {trainer.num_training_batches} batches; check "
+            "trainer.max_epochs, trainer.limit_train_batches and that the training part fills a batch"
+        )
+    metrics = {name: float(value) for name, value in trainer.callback_metrics.items()}
+    broken = [name for name in metrics if name.startswith("train/loss") and not math.isfinite(metrics[name])]
+    if broken:
+        raise TrainError(f"training has diverged: {broken[0]} is {metrics[broken[0]]}; lower the learning rate")
+    return metrics
+
+
+def _choose_and_test(
+    cfg: DictConfig, trainer: pl.Trainer, module: pl.LightningModule, datamodule: SpeechDataModule, folder: RunFolder
+) -> dict[str, float]:
+    """Put the chosen weights into the module and score the test part with them."""
+    best = folder.best_checkpoint
+    chosen = str(best) if best.is_file() and datamodule.num_clips("validation") > 0 else None
+    if not cfg.test or datamodule.num_clips("test") == 0:
+        return {}
+    trainer.test(module, datamodule=datamodule, ckpt_path=chosen, verbose=False)
+    return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def main(cfg: DictConfig) -> float | None:
+    """Train one configuration; called by Hydra, once per run of a sweep.
+
+    Returns:
+        The value of `cfg.optimised_metric`, for a sweeper.
+
+    Raises:
+        TrainError: a sweep asks for a metric that the run does not have.
+    """
+    hydra_config = HydraConfig.get()
+    cfg.paths.run = hydra_config.runtime.output_dir
+    result = fit(cfg)
+    if rank_zero_only.rank == 0:
+        log.info("run folder: %s", result.run_folder.path)
+    value = result.metrics.get(cfg.optimised_metric)
+    if value is None and hydra_config.mode == RunMode.MULTIRUN:
+        raise TrainError(f"optimised_metric={cfg.optimised_metric}: the run has {', '.join(sorted(result.metrics))}")
+    return value
+
+
+if __name__ == "__main__":
+    run(main, config_name="train")

@@ -1,0 +1,1 @@
+"""What surrounds a training: callbacks, loggers and the glue to the trunk cache."""
