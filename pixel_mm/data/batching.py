@@ -8,7 +8,7 @@ ranks, so that two devices see exactly what one would.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, fields, replace
-from typing import NamedTuple, Protocol, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
@@ -66,8 +66,9 @@ class Batch:
         return self._map(lambda tensor: tensor.pin_memory())
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
-        values = ((field.name, getattr(self, field.name)) for field in fields(self))
-        return replace(self, **{name: function(value) for name, value in values if isinstance(value, Tensor)})
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        tensors: dict[str, Any] = {name: function(value) for name, value in values.items() if isinstance(value, Tensor)}
+        return replace(self, **tensors)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +127,7 @@ class FrameBatchSampler:
         *,
         max_frames_per_batch: int,
         max_clips_per_batch: int,
-        buckets: int = 16,
+        buckets: int = 8,
         shuffle: bool = True,
         seed: int = 0,
         rank: int = 0,
@@ -152,16 +153,22 @@ class FrameBatchSampler:
         self.num_frames = np.ceil(np.asarray(num_samples, dtype=np.int64) / FRAME_SAMPLES).astype(np.int64)
         self.shuffle, self.seed, self.rank, self.world_size = shuffle, seed, rank, world_size
         self.epoch = 0
-        self._skip = 0
+        self._had = (0, 0)
         _check_limits(self.num_frames, max_frames_per_batch, max_clips_per_batch, world_size)
         order = np.argsort(self.num_frames, kind="stable")
-        count = max(1, min(buckets, len(order) // max(1, max_clips_per_batch)))
+        count = self._num_buckets(buckets, max_frames_per_batch, max_clips_per_batch)
         # Each bucket's batches are cut evenly, for its longest clip: whatever the shuffle, they fit, their number stays
         # the same, and none is a lonely remainder.
         self._buckets: list[tuple[np.ndarray, int]] = []
         for bucket in np.array_split(order, count) if len(order) else []:
             fitting = min(max_clips_per_batch, max_frames_per_batch // int(self.num_frames[bucket].max()))
             self._buckets.append((bucket, -(-len(bucket) // fitting)))
+
+    def _num_buckets(self, wanted: int, max_frames: int, max_clips: int) -> int:
+        if not len(self.num_frames):
+            return 1
+        usual_batch = min(max_clips, max_frames // int(np.median(self.num_frames)))
+        return max(1, min(wanted, len(self.num_frames) // usual_batch))
 
     @property
     def sampler(self) -> "FrameBatchSampler":
@@ -172,9 +179,15 @@ class FrameBatchSampler:
         """Choose the epoch that the next iteration deals."""
         self.epoch = epoch
 
-    def skip(self, batches: int) -> None:
-        """Leave out the first batches of the next iteration, which a resumed run has already had."""
-        self._skip = batches
+    def resume_from(self, epoch: int, batches: int) -> None:
+        """Leave out an epoch's first batches, which a run that goes on has already had."""
+        self._had = (epoch, batches)
+
+    @property
+    def num_skipped(self) -> int:
+        """Batches of the current epoch that are left out."""
+        epoch, batches = self._had
+        return batches if epoch == self.epoch and batches < len(self) else 0
 
     def global_batches(self, epoch: int) -> list[list[int]]:
         """All batches of an epoch before they are dealt: places in `num_samples`."""
@@ -196,9 +209,8 @@ class FrameBatchSampler:
 
     def __iter__(self) -> Iterator[list[Request]]:
         """This rank's share of each batch of the epoch."""
-        skip, self._skip = self._skip, 0
         epoch = self.epoch
-        for batch in self.global_batches(epoch)[skip:]:
+        for batch in self.global_batches(epoch)[self.num_skipped :]:
             yield [Request(clip, epoch) for clip in batch[self.rank :: self.world_size]]
 
     def __len__(self) -> int:
