@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import hydra
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -103,6 +103,8 @@ def _explain_missing(error: MissingMandatoryValue) -> str:
 def _explain_hydra(error: BaseException) -> str:
     """Hydra's message without its search path; it lists the choices where a name is unknown."""
     text = str(error)
+    if isinstance(error, OverrideParseException):
+        text = f"{error.override} is not understood: {text}"
     if isinstance(error.__cause__, OmegaConfBaseException) and str(error.__cause__) not in text:
         text = f"{text}\n{error.__cause__}"
     text = re.sub(r"\n+Config search path:.*", "", text, flags=re.DOTALL)

@@ -71,10 +71,10 @@ def fit(cfg: DictConfig, datamodule: SpeechDataModule | None = None) -> TrainRes
     pl.seed_everything(cfg.seed, workers=True, verbose=False)
     datamodule = instantiate(cfg.datamodule) if datamodule is None else datamodule
     datamodule.setup("fit")
-    if datamodule.num_clips("train") == 0:
+    if not datamodule.parts.train:
         raise TrainError("the training part of the split has no clip; check data.* and datamodule.split")
     module = build_module(cfg, datamodule)
-    trainer = build_trainer(cfg, has_validation=datamodule.num_clips("validation") > 0)
+    trainer = build_trainer(cfg, has_validation=bool(datamodule.parts.validation))
     begin(folder, cfg, trainer.loggers)
     try:
         use_trunk_cache(cfg, module.network, datamodule, trainer.strategy.root_device)
@@ -187,8 +187,8 @@ def _choose_and_test(
 ) -> dict[str, float]:
     """Put the chosen weights into the module and score the test part with them."""
     best = folder.best_checkpoint
-    chosen = str(best) if best.is_file() and datamodule.num_clips("validation") > 0 else None
-    if not cfg.test or datamodule.num_clips("test") == 0:
+    chosen = str(best) if best.is_file() and datamodule.parts.validation else None
+    if not cfg.test or not datamodule.parts.test:
         return {}
     trainer.test(module, datamodule=datamodule, ckpt_path=chosen, verbose=False)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
