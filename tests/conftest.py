@@ -21,3 +21,11 @@ def pixel_mm_data() -> Path:
 def tone_corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Folder of `manifest.csv` and 24 WAVs of tones, 4 speakers x 6 emotions; shared by all tests, so only read it."""
     return write_tone_corpus(tmp_path_factory.mktemp("tones") / "tone_corpus")
+
+
+@pytest.fixture(scope="session")
+def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Model folder of `TinyRegressor` as export publishes it; shared by all tests, so copy it before changing it."""
+    from tests.tiny_emotion import publish_tiny
+
+    return publish_tiny(tmp_path_factory.mktemp("exported") / "emotion")

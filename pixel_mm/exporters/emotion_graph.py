@@ -2,11 +2,9 @@
 
 from torch import Tensor, nn
 
+from pixel_mm.audio import MAX_SAMPLES, MAX_SECONDS, MIN_SAMPLES, MIN_SECONDS, SAMPLE_RATE_HZ
 from pixel_mm.model_folder import ModelSpec, Provenance, TensorSpec
 
-SAMPLE_RATE_HZ = 16_000
-MIN_SECONDS = 0.025
-MAX_SECONDS = 30.0
 PROBABILITIES = "emotion_probabilities"
 TASK = "audio_emotion_recognition"
 
@@ -56,7 +54,6 @@ class EmotionGraph(nn.Module):
 
     def spec(self, name: str, provenance: Provenance) -> ModelSpec:
         """Describe this graph; the folder's files are added when it is sealed."""
-        smallest, largest = round(MIN_SECONDS * SAMPLE_RATE_HZ), round(MAX_SECONDS * SAMPLE_RATE_HZ)
         scores = [
             TensorSpec(dimension, "float32", ("batch",), "score", (0.0, 1.0), _MEANINGS[dimension])
             for dimension in self.dimensions
@@ -90,7 +87,7 @@ class EmotionGraph(nn.Module):
                     dtype="int64",
                     axes=("batch",),
                     unit="samples",
-                    range=(smallest, largest),
+                    range=(MIN_SAMPLES, MAX_SAMPLES),
                     meaning="length of each clip, at most the samples of the waveform",
                 ),
             ),

@@ -21,7 +21,9 @@ _DTYPES = {torch.float32: "float32", torch.float16: "float16", torch.int64: "int
 
 def _by_name(traced: torch.jit.ScriptModule, names: tuple[str, ...]) -> torch.jit.ScriptModule:
     """Give a traced graph's results as a named tuple: names for Python, and a tuple, which is what Triton takes."""
-    scores: Any = NamedTuple("Scores", [(name, Tensor) for name in names])  # type: ignore[misc]  # made at run time
+    # TorchScript keeps types by name for as long as the process lives, so another set of fields needs another name.
+    name = "_".join(("Scores", *names))
+    scores: Any = NamedTuple(name, [(name, Tensor) for name in names])  # type: ignore[misc]  # made at run time
 
     class ByName(nn.Module):
         def __init__(self) -> None:
