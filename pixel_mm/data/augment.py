@@ -13,7 +13,6 @@ from typing import Any
 
 import audiomentations
 import numpy as np
-from audiomentations.core.composition import BaseCompose
 from audiomentations.core.transforms_interface import BaseTransform
 
 from pixel_mm.audio import MAX_SAMPLES, MIN_SAMPLES, SAMPLE_RATE_HZ, Waveform, normalise_level
@@ -117,16 +116,16 @@ def _describe(value: Any) -> Any:
     """A transform's class and settings (or a setting) as JSON holds them."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
-    if isinstance(value, Sequence):
+    if isinstance(value, list | tuple):
         return [_describe(item) for item in value]
     if isinstance(value, np.ndarray):
         return hashlib.sha256(np.ascontiguousarray(value).tobytes()).hexdigest()
-    if isinstance(value, BaseTransform | BaseCompose):
+    if callable(value) and hasattr(value, "__qualname__"):
+        return value.__qualname__
+    if hasattr(value, "__dict__"):
         drawn = ("parameters", "are_parameters_frozen")  # what the last call left
         settings = {name: _describe(item) for name, item in vars(value).items() if name not in drawn}
         return [type(value).__name__, settings]
-    if callable(value) and hasattr(value, "__qualname__"):
-        return value.__qualname__
     raise ValueError(
         f"augment.transforms: a setting of type {type(value).__name__} cannot be written down, so kept copies "
         "could not be told apart; give numbers, texts, arrays or lists of them"

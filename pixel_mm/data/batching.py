@@ -127,7 +127,7 @@ class FrameBatchSampler:
         *,
         max_frames_per_batch: int,
         max_clips_per_batch: int,
-        buckets: int = 8,
+        buckets: int = 12,
         shuffle: bool = True,
         seed: int = 0,
         rank: int = 0,
@@ -140,8 +140,8 @@ class FrameBatchSampler:
             max_frames_per_batch: padded length of a global batch at most: clips times the longest of them, in frames
                 of 10 ms.
             max_clips_per_batch: clips of a global batch at most.
-            buckets: groups of equally many clips of similar length, at most; never so many that one holds less than a
-                batch. More of them pad less and mix less.
+            buckets: groups of clips of similar length, at most; none holds less than a batch of the usual size. More
+                of them pad less and mix less.
             shuffle: mix the clips of a bucket, and the batches; else longest batches come last.
             seed: of the shuffling.
             rank: whose share of the batches to deal, 0 to world_size - 1.
@@ -155,20 +155,12 @@ class FrameBatchSampler:
         self.epoch = 0
         self._had = (0, 0)
         _check_limits(self.num_frames, max_frames_per_batch, max_clips_per_batch, world_size)
-        order = np.argsort(self.num_frames, kind="stable")
-        count = self._num_buckets(buckets, max_frames_per_batch, max_clips_per_batch)
         # Each bucket's batches are cut evenly, for its longest clip: whatever the shuffle, they fit, their number stays
         # the same, and none is a lonely remainder.
         self._buckets: list[tuple[np.ndarray, int]] = []
-        for bucket in np.array_split(order, count) if len(order) else []:
+        for bucket in _by_length(self.num_frames, buckets, max_frames_per_batch, max_clips_per_batch):
             fitting = min(max_clips_per_batch, max_frames_per_batch // int(self.num_frames[bucket].max()))
             self._buckets.append((bucket, -(-len(bucket) // fitting)))
-
-    def _num_buckets(self, wanted: int, max_frames: int, max_clips: int) -> int:
-        if not len(self.num_frames):
-            return 1
-        usual_batch = min(max_clips, max_frames // int(np.median(self.num_frames)))
-        return max(1, min(wanted, len(self.num_frames) // usual_batch))
 
     @property
     def sampler(self) -> "FrameBatchSampler":
@@ -216,6 +208,17 @@ class FrameBatchSampler:
     def __len__(self) -> int:
         """Batches of an epoch, the skipped ones included."""
         return sum(count for _, count in self._buckets)
+
+
+def _by_length(num_frames: np.ndarray, buckets: int, max_frames: int, max_clips: int) -> list[np.ndarray]:
+    """Places of clips of similar length, shortest first, in groups of whole batches of the usual size."""
+    if not len(num_frames):
+        return []
+    usual = min(max_clips, max_frames // int(np.median(num_frames)))
+    batches = max(1, len(num_frames) // usual)
+    sizes = [len(group) * usual for group in np.array_split(np.arange(batches), min(buckets, batches))]
+    ends = np.cumsum(sizes) + len(num_frames) - sum(sizes)  # what is left over goes to the shortest
+    return np.split(np.argsort(num_frames, kind="stable"), ends[:-1])
 
 
 def _check_limits(num_frames: np.ndarray, max_frames: int, max_clips: int, world_size: int) -> None:

@@ -23,6 +23,8 @@ from pixel_mm.audio import (
     read_audio,
 )
 from pixel_mm.audio import windows as cut_windows
+from pixel_mm.data.augment import Augment
+from pixel_mm.data.batching import CLEAN, Variant
 from pixel_mm.data.utterance import Utterance
 
 # soundfile and soxr leave the interpreter to others while they work; more threads than this only compete for the disk.
@@ -79,13 +81,14 @@ class ClipStore:
 
         Args:
             utterances: the clips.
-            cache_bytes: waveforms up to this sum stay in memory, from the first clip on; others are read again.
+            cache_bytes: waveforms (then changed copies) up to this sum stay in memory, from the first clip on; others
+                are made again. Each process that loads keeps its own.
             overlap_seconds: what neighbouring windows of a clip over 30 s share.
         """
         self.utterances: list[Utterance] = []
         self.windows: list[Window] = []
         self.bad_clips: dict[str, str] = {}
-        self._kept: dict[int, Waveform] = {}
+        self._kept: dict[tuple[int, int, Variant], Waveform] = {}  # by row, start and variant
         self._cache_bytes = cache_bytes
         levels, durations = [], []
         for utterance, look in zip(utterances, _look_at_all(utterances, overlap_seconds), strict=True):
@@ -94,7 +97,7 @@ class ClipStore:
                 continue
             row = len(self.utterances)
             self.utterances.append(utterance)
-            self._keep(row, look.waveform)
+            self._keep((row, 0, CLEAN), look.waveform)
             levels.append(look.level_dbfs)
             durations.append(look.num_samples / SAMPLE_RATE_HZ)
             for start, end, audio_hash in look.spans:
@@ -110,20 +113,38 @@ class ClipStore:
         Raises:
             AudioError: the file has gone since it was looked at.
         """
-        if row not in self._kept:
-            waveform = _read(self.utterances[row]).waveform
-            self._keep(row, waveform)
-            return waveform
-        return self._kept[row]
+        name = (row, 0, CLEAN)
+        if name in self._kept:
+            return self._kept[name]
+        waveform = _read(self.utterances[row]).waveform
+        self._keep(name, waveform)
+        return waveform
 
     def window_waveform(self, window: Window) -> Waveform:
         """A window, levelled by itself as inference does: float32 [T]. Not to be written to."""
         return _cut(self.waveform(window.row), window.start, window.end)
 
-    def _keep(self, row: int, waveform: Waveform) -> None:
+    def copy(self, window: Window, augment: Augment, epoch: int) -> Waveform:
+        """A window as it is changed for an epoch: float32 [T']. Not to be written to.
+
+        Copies that later epochs (or other folds) use again are kept too: changing a clip takes 30 times as long as
+        reading it.
+        """
+        variant = augment.variant(epoch)
+        if variant == CLEAN:
+            return self.window_waveform(window)
+        name = (window.row, window.start, variant)
+        if name in self._kept:
+            return self._kept[name]
+        changed = augment(self.window_waveform(window), window.key, epoch)
+        if augment.kept_variants() is not None:
+            self._keep(name, changed)
+        return changed
+
+    def _keep(self, name: tuple[int, int, Variant], waveform: Waveform) -> None:
         if waveform.nbytes <= self._cache_bytes:
             self._cache_bytes -= waveform.nbytes
-            self._kept[row] = waveform
+            self._kept[name] = waveform
 
 
 def _look_at_all(utterances: Sequence[Utterance], overlap_seconds: float) -> Iterator[_Look | AudioError]:

@@ -9,7 +9,6 @@ from torch.utils.data import DataLoader, Dataset
 
 from pixel_mm.data.augment import Augment
 from pixel_mm.data.batching import (
-    CLEAN,
     NO_EMOTION,
     FrameBatchSampler,
     FrameStore,
@@ -74,7 +73,7 @@ class ClipDataset(Dataset[LabelledClip]):
             states: where to take hidden states from instead of audio, or None.
         """
         self.windows = list(windows)
-        self._store, self._augment, self._states = store, augment, states
+        self._store, self._augment, self._states = store, augment or Augment(), states
         self._classes = {name: number for number, name in enumerate(emotion_labels)}
 
     def __len__(self) -> int:
@@ -97,10 +96,8 @@ class ClipDataset(Dataset[LabelledClip]):
 
     def _content(self, window: Window, epoch: int) -> np.ndarray:
         if self._states is not None:
-            variant = CLEAN if self._augment is None else self._augment.variant(epoch)
-            return self._states.get(window.audio_hash, variant)
-        waveform = self._store.window_waveform(window)
-        return waveform if self._augment is None else self._augment(waveform, window.key, epoch)
+            return self._states.get(window.audio_hash, self._augment.variant(epoch))
+        return self._store.copy(window, self._augment, epoch)
 
 
 class ClipLoader(DataLoader[Any]):
