@@ -29,8 +29,9 @@ from pixel_mm.precision import pick_precision
 from pixel_mm.runs import RunError, RunFolder, remove_leftovers, write_json
 from pixel_mm.training.callbacks import AtomicCheckpoints
 from pixel_mm.training.configuration import write_config
-from pixel_mm.training.loggers import finish, publish
+from pixel_mm.training.loggers import finish, publish, shows_more
 from pixel_mm.training.trunk import use_trunk_cache
+from pixel_mm.training.worst_clips import worst_clips
 
 log = logging.getLogger(__name__)
 
@@ -68,7 +69,6 @@ def fit(cfg: DictConfig, datamodule: SpeechDataModule | None = None) -> TrainRes
     """
     folder = RunFolder(Path(cfg.paths.run))
     checkpoint = find_resume(cfg.resume, folder)
-    pl.seed_everything(cfg.seed, workers=True, verbose=False)
     datamodule = instantiate(cfg.datamodule) if datamodule is None else datamodule
     datamodule.setup("fit")
     if not datamodule.parts.train:
@@ -79,14 +79,9 @@ def fit(cfg: DictConfig, datamodule: SpeechDataModule | None = None) -> TrainRes
     try:
         use_trunk_cache(cfg, module.network, datamodule, trainer.strategy.root_device)
         trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint)
-        metrics = _check_trained(trainer)
-        metrics |= _choose_and_test(cfg, trainer, module, datamodule, folder)
+        metrics = _check_trained(trainer) | _choose_and_test(cfg, trainer, module, datamodule, folder)
         if trainer.is_global_zero:
-            write_json(
-                folder.metrics, {name: value if math.isfinite(value) else None for name, value in metrics.items()}
-            )
-            write_json(folder.bad_clips, {str(path): reason for path, reason in datamodule.bad_clips.items()})
-            publish(trainer.loggers, cfg, folder, metrics, module, datamodule)
+            _conclude(cfg, trainer, module, datamodule, folder, metrics)
     finally:
         finish(trainer.loggers)
     return TrainResult(metrics, folder, module)
@@ -192,6 +187,28 @@ def _choose_and_test(
         return {}
     trainer.test(module, datamodule=datamodule, ckpt_path=chosen, verbose=False)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
+
+
+def _conclude(
+    cfg: DictConfig,
+    trainer: pl.Trainer,
+    module: pl.LightningModule,
+    datamodule: SpeechDataModule,
+    folder: RunFolder,
+    metrics: dict[str, float],
+) -> None:
+    """Write what the run came to, and show it in the trackers."""
+    write_json(folder.metrics, {name: value if math.isfinite(value) else None for name, value in metrics.items()})
+    write_json(folder.bad_clips, datamodule.bad_clips)
+    shown = [logger for logger in trainer.loggers if shows_more(logger)]
+    if not shown or trainer.fast_dev_run:
+        return
+    worst = []
+    if part := datamodule.parts.test or datamodule.parts.validation:
+        network = module.network.eval()
+        datamodule.trainer = None  # all clips of the part, not this rank's share
+        worst = worst_clips(network, datamodule.loader(part), cfg.worst_clips, trainer.strategy.root_device)
+    publish(shown, folder, metrics, worst, datamodule.utterances)
 
 
 def main(cfg: DictConfig) -> float | None:

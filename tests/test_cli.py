@@ -77,9 +77,9 @@ def test_what_the_package_refuses_is_one_message(run: Run, capsys: pytest.Captur
 
 
 def test_what_a_constructor_refuses_is_one_message(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
-    node = {"_target_": "pixel_mm.data.augment.Augment", "variants": 0}
+    node = {"_target_": "pixel_mm.data.utterance.Utterance", "path": Path("a.wav"), "speaker": ""}
     error = fails(run, capsys, main=lambda cfg: instantiate(node), code=USER_ERROR)
-    assert error.splitlines()[-1].startswith("error: augment.variants is 0; give 1 or more")
+    assert error.splitlines()[-1].startswith("error: a.wav: field 'speaker' is empty")
 
 
 def test_a_defect_keeps_its_traceback(run: Run) -> None:

@@ -17,6 +17,11 @@ from pixel_mm.runs import RunFolder
 from pixel_mm.training.worst_clips import ScoredClip
 
 
+def shows_more(logger: Logger) -> bool:
+    """Whether a tracker can show anything besides numbers."""
+    return isinstance(logger, (WandbLogger, TensorBoardLogger))
+
+
 def publish(
     loggers: Sequence[Logger],
     run: RunFolder,
