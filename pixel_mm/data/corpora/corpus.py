@@ -17,7 +17,7 @@ from pixel_mm.data.utterance import LabelSource, Utterance
 
 FEATURES = datasets.Features(
     {
-        "audio": datasets.Audio(decode=False),  # decoding here would need torchcodec; files are read by soundfile
+        "audio": datasets.Audio(decode=False),  # files are read by soundfile; here even encoding would need torchcodec
         **dict.fromkeys(("start_seconds", "end_seconds"), datasets.Value("float64")),
         **dict.fromkeys(("speaker", "sex", "language", "transcript", "emotion"), datasets.Value("string")),
         **dict.fromkeys(DIMENSIONS, datasets.Value("float64")),
@@ -203,7 +203,12 @@ def to_dataset(utterances: Iterable[Utterance]) -> datasets.Dataset:
         | {name: (utterance.ratings or {}).get(name) for name in DIMENSIONS}
         for utterance in utterances
     ]
-    return datasets.Dataset.from_dict({name: [row[name] for row in rows] for name in FEATURES}, features=FEATURES)
+    plain = datasets.Features(
+        FEATURES | {"audio": {"path": datasets.Value("string"), "bytes": datasets.Value("binary")}}
+    )
+    table = datasets.Dataset.from_dict({name: [row[name] for row in rows] for name in FEATURES}, features=plain)
+    # Given as audio from the start, rows would be "encoded", for which datasets wants torchcodec; a cast only renames.
+    return table.cast_column("audio", FEATURES["audio"])
 
 
 def from_dataset(table: datasets.Dataset) -> list[Utterance]:

@@ -1,7 +1,8 @@
 """A data set of the Hugging Face hub (or of a folder in its layout), with a map from its columns to ours.
 
 Its audio is never decoded here. Audio that is stored inside the data set's tables is written once, as it is, to files
-below `root`; audio that lies in files of its own stays where it is.
+below `root`; audio that the tables only point at stays where it is. The data set has to be in Parquet files, as nearly
+all on the hub are; of the others the hub keeps a copy that is, under the revision refs/convert/parquet.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -83,9 +84,16 @@ class Hub(FolderCorpus):
                 yield self.records.utterance(record, self.root, f"{self.dataset}, split {theirs}, row {number}")
 
     def _table(self, split: str) -> datasets.Dataset:
-        table = datasets.load_dataset(
-            self.dataset, name=self.name, split=split, revision=self.revision, cache_dir=str(self.root / "tables")
-        )
+        cache = str(self.root / "tables")
+        try:
+            table = datasets.load_dataset(
+                self.dataset, name=self.name, split=split, revision=self.revision, cache_dir=cache
+            )
+        except (datasets.exceptions.DatasetsError, RuntimeError) as error:
+            raise self.error(
+                f"{self.dataset} could not be loaded: {error}. If it isn't kept in Parquet files, try "
+                "revision: refs/convert/parquet"
+            ) from error
         for ours, theirs in self.columns.items():
             if theirs not in table.column_names:
                 raise CorpusError(

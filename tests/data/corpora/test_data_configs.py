@@ -1,0 +1,46 @@
+"""Every `conf/data/*.yaml` makes the reader that its comment promises."""
+
+from pathlib import Path
+
+import pytest
+from hydra.utils import get_class
+from omegaconf import OmegaConf
+
+from pixel_mm.data.corpora.corpus import Corpus, CorpusError
+
+CONFIGS = sorted((Path(__file__).parents[3] / "conf" / "data").glob("*.yaml"))
+FOLDERS = [file for file in CONFIGS if file.stem not in ("synthetic", "hub")]
+
+
+@pytest.mark.parametrize("file", FOLDERS, ids=lambda file: file.stem)
+def test_config_makes_its_reader(file: Path, tmp_path: Path) -> None:
+    from hydra.utils import instantiate
+
+    data = OmegaConf.load(file)
+    data.root = str(tmp_path / "nowhere")
+    corpus = instantiate(OmegaConf.create({"data": data}).data).corpus
+    assert isinstance(corpus, Corpus)
+    assert data.label_source in ("rated", "mapped")
+    with pytest.raises(CorpusError, match="nowhere"):
+        corpus.read()
+
+
+def test_hub_config_hands_on_its_map(tmp_path: Path) -> None:
+    from hydra.utils import instantiate
+
+    data = OmegaConf.load(next(file for file in CONFIGS if file.stem == "hub"))
+    data.merge_with({"root": str(tmp_path), "dataset": "x/y", "columns": {"audio": "a", "speaker": "s"}})
+    corpus = instantiate(OmegaConf.create({"data": data}).data).corpus
+    assert (corpus.dataset, corpus.columns, corpus.splits) == (
+        "x/y",
+        {"audio": "a", "speaker": "s"},
+        {"train": "train"},
+    )
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_reader_says_where_its_corpus_comes_from(file: Path) -> None:
+    reader = get_class(OmegaConf.load(file).corpus._target_)
+    for name in ("title", "url", "licence", "expected"):
+        assert getattr(reader, name)
+    assert hasattr(reader, "language")
