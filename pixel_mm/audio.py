@@ -205,9 +205,9 @@ def _read_blocks(file: soundfile.SoundFile, num_samples: int) -> Waveform:
 
 
 def _refuse_truncated(log: str) -> None:
-    """A WAV, AIFF, AU or Ogg file of which only a part was copied, which libsndfile reads as far as it goes without a word."""
-    if "without an End-Of-Stream flag" in log:
-        raise AudioError("truncated: its last Ogg page is missing")
+    """A WAV, AIFF, AU or Ogg file copied by half, which libsndfile reads as far as it goes without a word."""
+    if "Ogg: Junk after the last page" in log:
+        raise AudioError("truncated: it ends in the middle of an Ogg page")
     for promised, present in re.findall(r"(?:data|SSND|Data Size)\s*:\s*(\d+) \(should be (\d+)\)", log):
         # Recorders that stream leave 0 or all ones in the header; those files are whole.
         if int(present) + _SLOPPY_HEADER_BYTES < int(promised) < 0x7FFF0000:
