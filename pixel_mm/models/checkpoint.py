@@ -1,0 +1,137 @@
+"""What a checkpoint says about its network, and the refusal to load it into another one.
+
+A checkpoint holds the trained weights alone. It fits a network of the same architecture, with the same parameters
+trained, on top of the same frozen weights; into anything else it would load without an error and be wrong.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pixel_mm.models.freezing import fingerprint, frozen_tensors, trained_parameters
+
+_KEY = "pixel_mm"
+_FORMAT = 1
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that is damaged, or of another network."""
+
+
+class DescribedNetwork(nn.Module):
+    """A network that says what it is."""
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """What defines the computation beside the weights, by name, in plain types."""
+        raise NotImplementedError
+
+
+def describe(network: DescribedNetwork, weights: Mapping[str, Tensor]) -> dict[str, Any]:
+    """What a checkpoint of a network must hold for `weights_for` to find and check its weights.
+
+    Args:
+        network: frozen as it is trained.
+        weights: its trained parameters by name, with the values to use: averaged ones where there are.
+    """
+    return {
+        _KEY: {
+            "format": _FORMAT,
+            "architecture": network.architecture,
+            "frozen_sha256": fingerprint(frozen_tensors(network)),
+            "weights": dict(weights),
+        }
+    }
+
+
+def load_trained(network: DescribedNetwork, path: str | Path) -> None:
+    """Load a checkpoint's weights into a network that is built and adapted as the one it was made from.
+
+    Args:
+        network: changed in place.
+        path: checkpoint file.
+
+    Raises:
+        CheckpointError: no such file, damaged, or of another network; the message names the file and what differs.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"there is no checkpoint {path}") from error
+    except (UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        raise CheckpointError(f"checkpoint {path} is damaged or not one: {error}") from error
+    put_weights(network, weights_for(network, checkpoint, str(path)))
+
+
+def weights_for(
+    network: DescribedNetwork, checkpoint: Mapping[str, Any], place: str = "checkpoint"
+) -> dict[str, Tensor]:
+    """Weights out of a checkpoint, after making sure that they are this network's.
+
+    Args:
+        network: what they are for.
+        checkpoint: with what `describe` gave.
+        place: what messages call it.
+
+    Returns:
+        Every trained parameter by name.
+
+    Raises:
+        CheckpointError: not a checkpoint of this network; the message says what differs.
+    """
+    content = checkpoint.get(_KEY) if isinstance(checkpoint, Mapping) else None
+    if not isinstance(content, Mapping) or content.get("format") != _FORMAT:
+        raise CheckpointError(f"{place} was not written by this version of pixel_mm.train")
+    if differing := _differences(content["architecture"], network.architecture):
+        raise CheckpointError(f"{place} is of another architecture: {'; '.join(differing)}")
+    weights: dict[str, Tensor] = dict(content["weights"])
+    _check_names(weights, network, place)
+    if content["frozen_sha256"] != fingerprint(frozen_tensors(network)):
+        raise CheckpointError(
+            f"{place} was trained on top of other frozen weights than this network has: use the same encoder weights "
+            "(encoder.weights, encoder.pretrained_weights) as the run that wrote it"
+        )
+    return weights
+
+
+@torch.no_grad()
+def put_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Copy values into the parameters that they are named after."""
+    parameters = dict(network.named_parameters())
+    for name, value in weights.items():
+        parameters[name].copy_(value)
+
+
+def _check_names(weights: Mapping[str, Tensor], network: nn.Module, place: str) -> None:
+    trained = trained_parameters(network)
+    missing, unexpected = sorted(trained.keys() - weights.keys()), sorted(weights.keys() - trained.keys())
+    if missing or unexpected:
+        parts = [
+            f"{what} {len(names)} ({', '.join(names[:3])}{', ...' if len(names) > 3 else ''})"
+            for what, names in (("it lacks", missing), ("it has beyond them", unexpected))
+            if names
+        ]
+        raise CheckpointError(
+            f"{place} does not hold the weights that this network trains: {'; '.join(parts)}; build the network with "
+            "the encoder, model and adaptation of the run that wrote it"
+        )
+    for name, parameter in trained.items():
+        if weights[name].shape != parameter.shape:
+            raise CheckpointError(
+                f"{place} is of another architecture: '{name}' is {list(weights[name].shape)} in it, "
+                f"{list(parameter.shape)} in this network"
+            )
+
+
+def _differences(theirs: Any, ours: Any, name: str = "") -> list[str]:
+    """Where two nested settings differ, as `name is THEIRS in it, OURS in this network`."""
+    if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
+        keys = sorted(theirs.keys() | ours.keys())
+        return [
+            part for key in keys for part in _differences(theirs.get(key), ours.get(key), f"{name}.{key}".strip("."))
+        ]
+    return [] if theirs == ours else [f"{name} is {theirs} in it, {ours} in this network"]
