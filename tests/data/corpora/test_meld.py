@@ -32,6 +32,11 @@ def test_splits_and_labels(root: Path) -> None:
     assert train.key != test.key
 
 
+def test_clips_that_the_release_itself_lacks_are_not_missed(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Meld, "num_clips", 2)
+    assert len(Meld(root).read()) == 2
+
+
 def test_videos_without_wav_files_are_refused_saying_how_to_make_them(root: Path) -> None:
     for clip in root.glob("*/*.wav"):
         clip.rename(clip.with_suffix(".mp4"))
