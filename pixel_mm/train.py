@@ -25,6 +25,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from pixel_mm.cli import run
 from pixel_mm.data.datamodule import SpeechDataModule
 from pixel_mm.environment import describe_environment
+from pixel_mm.models.checkpoint import load_trained
 from pixel_mm.precision import pick_precision
 from pixel_mm.runs import RunError, RunFolder, remove_leftovers, write_json
 from pixel_mm.training.callbacks import AtomicCheckpoints
@@ -180,12 +181,12 @@ def _check_trained(trainer: pl.Trainer) -> dict[str, float]:
 def _choose_and_test(
     cfg: DictConfig, trainer: pl.Trainer, module: pl.LightningModule, datamodule: SpeechDataModule, folder: RunFolder
 ) -> dict[str, float]:
-    """Put the chosen weights into the module and score the test part with them."""
-    best = folder.best_checkpoint
-    chosen = str(best) if best.is_file() and datamodule.parts.validation else None
+    """Leave the chosen weights in the network, and score the test part with them."""
+    if datamodule.parts.validation and folder.best_checkpoint.is_file():
+        load_trained(module.network, folder.best_checkpoint)
     if not cfg.test or not datamodule.parts.test:
         return {}
-    trainer.test(module, datamodule=datamodule, ckpt_path=chosen, verbose=False)
+    trainer.test(module, datamodule=datamodule, verbose=False)
     return {name: float(value) for name, value in trainer.callback_metrics.items()}
 
 
@@ -221,12 +222,20 @@ def main(cfg: DictConfig) -> float | None:
         TrainError: a sweep asks for a metric that the run does not have.
     """
     hydra_config = HydraConfig.get()
+    sweeping = hydra_config.mode == RunMode.MULTIRUN
+    if (
+        sweeping
+        and "ddp" in str(cfg.trainer.get("strategy"))
+        and hydra_config.launcher._target_.endswith("BasicLauncher")
+    ):
+        # Lightning starts the other ranks by this command line, and each would run the whole sweep.
+        raise TrainError("a sweep of distributed runs needs processes of its own: add launcher=local or launcher=slurm")
     cfg.paths.run = hydra_config.runtime.output_dir
     result = fit(cfg)
     if rank_zero_only.rank == 0:
         log.info("run folder: %s", result.run_folder.path)
     value = result.metrics.get(cfg.optimised_metric)
-    if value is None and hydra_config.mode == RunMode.MULTIRUN:
+    if value is None and sweeping:
         raise TrainError(f"optimised_metric={cfg.optimised_metric}: the run has {', '.join(sorted(result.metrics))}")
     return value
 

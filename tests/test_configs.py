@@ -1,0 +1,73 @@
+"""Every choice of every config group composes, and names what exists."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hydra.utils import get_object
+from omegaconf import OmegaConf
+
+from pixel_mm.cli import CONFIG_DIR
+from tests.training_runs import compose_train
+
+GROUPS = ("trainer", "logger", "callbacks", "paths", "debug", "hparams_search", "launcher")
+CHOICES = [
+    (group.name, choice.stem)
+    for group in sorted(CONFIG_DIR.iterdir())
+    if group.is_dir() and group.name not in ("protocol", "suite")  # those are of evaluate.yaml
+    for choice in sorted(group.glob("*.yaml"))
+]
+
+
+def targets(node: Any) -> list[str]:
+    """Every `_target_` in a plain configuration."""
+    if isinstance(node, dict):
+        return [node["_target_"]] * ("_target_" in node) + [t for value in node.values() for t in targets(value)]
+    return [t for value in node for t in targets(value)] if isinstance(node, list) else []
+
+
+@pytest.mark.parametrize(("group", "choice"), CHOICES)
+def test_every_choice_composes_and_its_classes_exist(group: str, choice: str) -> None:
+    cfg = compose_train(f"{group}={choice}")
+    for target in targets(OmegaConf.to_container(cfg)):
+        assert callable(get_object(target))
+
+
+@pytest.mark.parametrize("path", sorted(CONFIG_DIR.rglob("*.yaml")), ids=lambda path: str(path.relative_to(CONFIG_DIR)))
+def test_a_config_file_is_short(path: Path) -> None:
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 50
+    yaml.safe_load(path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_the_groups_of_training_are_there(group: str) -> None:
+    assert list((CONFIG_DIR / group).glob("*.yaml"))
+
+
+def test_wandb_is_offline_unless_asked() -> None:
+    assert compose_train("logger=wandb").logger.wandb.offline is True
+
+
+def test_the_slurm_launcher_starts_jobs_through_submitit() -> None:
+    launcher = compose_train("launcher=slurm", hydra=True).hydra.launcher
+    assert launcher._target_ == "hydra_plugins.hydra_submitit_launcher.submitit_launcher.SlurmLauncher"
+    assert (launcher.nodes, launcher.gpus_per_node, launcher.max_num_timeout) == (1, 1, 3)
+
+
+def test_the_searches_choose_their_sweepers() -> None:
+    optuna = compose_train("hparams_search=emotion_optuna", hydra=True).hydra.sweeper
+    assert optuna._target_.endswith("OptunaSweeper")
+    assert compose_train("hparams_search=emotion_grid", hydra=True).hydra.sweeper.params.seed == "1,2,3"
+
+
+def test_distributed_training_leaves_the_batches_to_the_data_module() -> None:
+    for choice in ("ddp", "ddp_cpu"):
+        trainer = compose_train(f"trainer={choice}").trainer
+        assert trainer.strategy == "ddp"
+        assert trainer.use_distributed_sampler is False
+
+
+def test_nothing_learns_from_the_test_part() -> None:
+    for path in sorted((CONFIG_DIR / "experiment").glob("*.yaml")):
+        assert compose_train(f"experiment={path.stem}").optimised_metric.startswith(("validation/", "train/"))
