@@ -50,7 +50,13 @@ def test_clips_come_in_one_order_whatever_the_disk_says(letters: Path) -> None:
 def test_missing_folder_says_what_where_from_and_under_what_licence(tmp_path: Path) -> None:
     with pytest.raises(CorpusError) as caught:
         Letters(tmp_path / "nowhere").read()
-    for part in ("there is no such", str(tmp_path / "nowhere"), "a.wav, b.wav and c.wav", "https://example.org/letters", "CC BY 4.0"):
+    for part in (
+        "there is no such",
+        str(tmp_path / "nowhere"),
+        "a.wav, b.wav and c.wav",
+        "https://example.org/letters",
+        "CC BY 4.0",
+    ):
         assert part in str(caught.value)
 
 

@@ -3,19 +3,19 @@
 from pathlib import Path
 
 import pytest
-from hydra.utils import get_class
+from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
 from pixel_mm.data.corpora.corpus import Corpus, CorpusError
+from pixel_mm.data.emotions import MAPPED_RATINGS
 
-CONFIGS = sorted((Path(__file__).parents[3] / "conf" / "data").glob("*.yaml"))
+ROOT = Path(__file__).parents[3]
+CONFIGS = sorted((ROOT / "conf" / "data").glob("*.yaml"))
 FOLDERS = [file for file in CONFIGS if file.stem not in ("synthetic", "hub")]
 
 
 @pytest.mark.parametrize("file", FOLDERS, ids=lambda file: file.stem)
 def test_config_makes_its_reader(file: Path, tmp_path: Path) -> None:
-    from hydra.utils import instantiate
-
     data = OmegaConf.load(file)
     data.root = str(tmp_path / "nowhere")
     corpus = instantiate(OmegaConf.create({"data": data}).data).corpus
@@ -26,8 +26,6 @@ def test_config_makes_its_reader(file: Path, tmp_path: Path) -> None:
 
 
 def test_hub_config_hands_on_its_map(tmp_path: Path) -> None:
-    from hydra.utils import instantiate
-
     data = OmegaConf.load(next(file for file in CONFIGS if file.stem == "hub"))
     data.merge_with({"root": str(tmp_path), "dataset": "x/y", "columns": {"audio": "a", "speaker": "s"}})
     corpus = instantiate(OmegaConf.create({"data": data}).data).corpus
@@ -44,3 +42,18 @@ def test_reader_says_where_its_corpus_comes_from(file: Path) -> None:
     for name in ("title", "url", "licence", "expected"):
         assert getattr(reader, name)
     assert hasattr(reader, "language")
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_docs_list_every_corpus(file: Path) -> None:
+    assert f"| `{file.stem}` |" in (ROOT / "docs" / "corpora.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("emotion", MAPPED_RATINGS)
+def test_docs_have_the_mapped_ratings_that_the_code_has(emotion: str) -> None:
+    row = next(
+        line
+        for line in (ROOT / "docs" / "labels.md").read_text("utf-8").splitlines()
+        if line.startswith(f"| {emotion} |")
+    )
+    assert row.endswith(f"| {', '.join(f'{value:.3f}' for value in MAPPED_RATINGS[emotion].values())} |")
