@@ -58,13 +58,20 @@ def load_trained(network: DescribedNetwork, path: str | Path) -> None:
     Raises:
         CheckpointError: no such file, damaged, or of another network; the message names the file and what differs.
     """
-    try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except FileNotFoundError as error:
-        raise CheckpointError(f"there is no checkpoint {path}") from error
-    except (UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
-        raise CheckpointError(f"checkpoint {path} is damaged or not one: {error}") from error
-    put_weights(network, weights_for(network, checkpoint, str(path)))
+    put_weights(network, weights_for(network, _read(path), str(path)))
+
+
+def read_architecture(path: str | Path) -> dict[str, Any]:
+    """Architecture of the network that a checkpoint was made from, such as the emotion labels it was trained on.
+
+    Args:
+        path: checkpoint file.
+
+    Raises:
+        CheckpointError: no such file, damaged, or not written by this version.
+    """
+    architecture: dict[str, Any] = dict(_content(_read(path), str(path))["architecture"])
+    return architecture
 
 
 def weights_for(
@@ -83,9 +90,7 @@ def weights_for(
     Raises:
         CheckpointError: not a checkpoint of this network; the message says what differs.
     """
-    content = checkpoint.get(_KEY) if isinstance(checkpoint, Mapping) else None
-    if not isinstance(content, Mapping) or content.get("format") != _FORMAT:
-        raise CheckpointError(f"{place} was not written by this version of pixel_mm.train")
+    content = _content(checkpoint, place)
     if differing := _differences(content["architecture"], network.architecture):
         raise CheckpointError(f"{place} is of another architecture: {'; '.join(differing)}")
     weights: dict[str, Tensor] = dict(content["weights"])
@@ -104,6 +109,23 @@ def put_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
     parameters = dict(network.named_parameters())
     for name, value in weights.items():
         parameters[name].copy_(value)
+
+
+def _read(path: str | Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError as error:
+        raise CheckpointError(f"there is no checkpoint {path}") from error
+    except (UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        raise CheckpointError(f"checkpoint {path} is damaged or not one: {error}") from error
+
+
+def _content(checkpoint: Any, place: str) -> Mapping[str, Any]:
+    """What `describe` put into a checkpoint."""
+    content = checkpoint.get(_KEY) if isinstance(checkpoint, Mapping) else None
+    if not isinstance(content, Mapping) or content.get("format") != _FORMAT:
+        raise CheckpointError(f"{place} was not written by this version of pixel_mm.train")
+    return content
 
 
 def _check_names(weights: Mapping[str, Tensor], network: nn.Module, place: str) -> None:
