@@ -194,8 +194,12 @@ class CrossCorpus(Protocol):
     name = "cross_corpus"
 
     def test_parts(self, utterances: Sequence[Utterance]) -> list[set[str]]:
-        """Every speaker of the corpus to test on."""
-        return [{u.speaker for u in utterances if u.split == "test"}]
+        """Every speaker of the corpus to test on.
+
+        Raises:
+            SplitError: rows that belong to neither corpus, or a speaker that is in both.
+        """
+        return [{utterances[row].speaker for row in published(utterances).test}]
 
 
 def check_fold(fold: Fold, utterances: Sequence[Utterance]) -> None:

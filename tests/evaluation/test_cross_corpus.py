@@ -63,11 +63,4 @@ def test_rated_and_mapped_corpora_are_not_mixed(make_rows):
 def test_a_corpus_is_not_tested_on_itself(make_rows):
     one = renamed(make_rows(), {}, "A")
     with pytest.raises(SplitError, match="A/s0"):
-        fold_of_both_sides(PairedCorpus(one, one).read())
-
-
-def fold_of_both_sides(rows):
-    from pixel_mm.evaluation.protocols import Fold, check_fold
-
-    parts = {part: tuple(row for row, u in enumerate(rows) if u.split == part) for part in ("train", "test")}
-    check_fold(Fold(0, parts["train"], (), parts["test"]), rows)
+        CrossCorpus().folds(PairedCorpus(one, one).read())

@@ -102,7 +102,7 @@ def test_scores_go_by_name_and_windows_by_length(data):
     data.use_split((), (), range(9))
     found = predict(network, data.test_dataloader())
     assert not network.training
-    assert list(sorted(found)) == list(range(9))
+    assert sorted(found) == list(range(9))
     for row, (scores, probabilities) in found.items():
         seconds = (5000 + 100 * row) / 16000
         assert scores == pytest.approx([seconds / 10, seconds, seconds / 100], rel=1e-5)  # valence, arousal, dominance

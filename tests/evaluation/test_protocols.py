@@ -92,7 +92,7 @@ def test_cross_corpus_tests_all_of_the_other(make_rows):
     rows = [dataclasses.replace(u, split="test" if u.speaker == "s3" else "train") for u in make_rows()]
     (fold,) = CrossCorpus().folds(rows)
     assert speakers_of(rows, fold.test) == {"s3"}
-    with pytest.raises(ProtocolError, match="test"):
+    with pytest.raises(SplitError, match="no published split"):
         CrossCorpus().folds(make_rows())
 
 
