@@ -1,8 +1,10 @@
 """Every `conf/data/*.yaml` makes the reader that its comment promises."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hydra import compose, initialize_config_dir
 from hydra.utils import get_class, instantiate
 from omegaconf import OmegaConf
 
@@ -57,3 +59,28 @@ def test_docs_have_the_mapped_ratings_that_the_code_has(emotion: str) -> None:
         if line.startswith(f"| {emotion} |")
     )
     assert row.endswith(f"| {', '.join(f'{value:.3f}' for value in MAPPED_RATINGS[emotion].values())} |")
+
+
+def test_maps_can_be_given_on_the_command_line() -> None:
+    hub = _compose(
+        "data=hub",
+        "data.dataset=x/y",
+        "data.columns={audio:a,speaker:s,emotion:e}",
+        "data.emotions={surprised:surprise}",
+        "data.corpus.splits={train:train,dev:validation}",
+    )
+    assert hub.columns == {"audio": "a", "speaker": "s", "emotion": "e"}
+    assert hub.splits == {"train": "train", "dev": "validation"}
+    assert hub.records.emotions == {"surprised": "surprise"}
+    manifest = _compose("data=manifest", "data.corpus.rating_range=[1,7]", "data.corpus.emotions={joy:happiness}")
+    assert (manifest.records.low, manifest.records.high) == (1, 7)
+    assert manifest.records.emotions == {"joy": "happiness"}
+    podcast = _compose("data=msp_podcast", "data.corpus.partitions=[Train]", "data.label_source=mapped")
+    assert (podcast.partitions, podcast.label_source) == (("Train",), "mapped")
+
+
+def _compose(*overrides: str) -> Any:
+    """The reader that the data group alone gives under these overrides."""
+    with initialize_config_dir(str(ROOT / "conf"), version_base="1.3"):
+        config = compose(overrides=[f"+{overrides[0]}", *overrides[1:], "data.root=anywhere"])
+    return instantiate(config.data).corpus
