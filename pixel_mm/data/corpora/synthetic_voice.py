@@ -29,7 +29,11 @@ def load_sentences() -> dict[str, str]:
 
 
 class Voice:
-    """Speaks phonemes."""
+    """Speaks phonemes.
+
+    Attributes:
+        phonemes: those that it knows.
+    """
 
     def __init__(self) -> None:
         """Load the voice, on one thread: more would make the sums of its samples depend on the machine's load.
@@ -43,6 +47,7 @@ class Voice:
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         self._session = onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
         self._ids: dict[str, list[int]] = config["phoneme_id_map"]
+        self.phonemes = frozenset(self._ids)
         self._sample_rate_hz: int = config["audio"]["sample_rate"]
 
     def speak(self, phonemes: str) -> np.ndarray:
@@ -54,7 +59,7 @@ class Voice:
         Raises:
             ValueError: a phoneme that the voice does not know.
         """
-        unknown = sorted(set(phonemes) - set(self._ids))
+        unknown = sorted(set(phonemes) - self.phonemes)
         if unknown:
             raise ValueError(f"the voice has no phoneme {', '.join(map(repr, unknown))} (in '{phonemes}')")
         # Piper pads every symbol but the last; its own training did.
