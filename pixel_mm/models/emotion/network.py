@@ -117,7 +117,8 @@ class EmotionRegressor(DescribedNetwork):
     def train(self, mode: bool = True) -> "EmotionRegressor":
         """Switch to training or evaluation; what is frozen stays in evaluation."""
         super().train(mode)
-        rest_frozen_parts(self)
+        for part in self.children():  # not itself: where nothing is trained, that would call this again
+            rest_frozen_parts(part)
         return self
 
     def forward(self, waveform: Tensor, num_samples: Tensor, mask_seeds: Tensor | None = None) -> EmotionOutput:

@@ -1,6 +1,6 @@
 """Puts published weights into an encoder, and refuses when one is missing or has another shape."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from torch import Tensor, nn
 
@@ -8,7 +8,11 @@ from pixel_mm.pretrained import PretrainedError, Weights
 
 
 def load_published(
-    module: nn.Module, weights: Weights | None, prefixes: Iterable[str], ignored: Iterable[str] = ()
+    module: nn.Module,
+    weights: Weights | None,
+    prefixes: Iterable[str],
+    ignored: Iterable[str] = (),
+    rename: Callable[[str], str] = str,
 ) -> None:
     """Load every tensor of `module` from a published model.
 
@@ -17,13 +21,14 @@ def load_published(
         weights: where they are.
         prefixes: under which names the published model holds this module, tried in order.
         ignored: beginnings of names, below the prefix, that the published model may have beyond those of `module`.
+        rename: gives a published tensor, below the prefix, the name that `module` has for it.
 
     Raises:
         PretrainedError: none configured; a tensor is missing, has another shape, or is left over.
     """
     if weights is None:
         raise PretrainedError("the encoder has no weights configured; set encoder.weights or pretrained_weights: false")
-    published = _below_prefix(weights.load(), prefixes)
+    published = {rename(name): tensor for name, tensor in _below_prefix(weights.load(), prefixes).items()}
     wanted = module.state_dict()
     missing = sorted(wanted.keys() - published.keys())
     left_over = sorted(name for name in published.keys() - wanted.keys() if not name.startswith(tuple(ignored)))
