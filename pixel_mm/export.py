@@ -1,0 +1,125 @@
+"""Make a model folder of a run: the trained network as files that are deployed without it, each proven equal to it.
+
+    python -m pixel_mm.export run=RUN_DIR output=DIR
+
+The run folder is what pixel_mm.train wrote. docs/export.md says what the model folder holds and how to use it.
+"""
+
+import json
+from pathlib import Path
+
+import torch
+from hydra.utils import get_class, instantiate
+from omegaconf import DictConfig
+from rich.console import Console
+
+from pixel_mm.cli import run
+from pixel_mm.data.corpora.synthetic import SyntheticCorpus
+from pixel_mm.exporters.emotion_graph import EmotionGraph
+from pixel_mm.exporters.publish import publish
+from pixel_mm.model_folder import ModelFolder, Provenance
+from pixel_mm.models.adaptation import merge_adapters
+from pixel_mm.models.checkpoint import load_trained, read_architecture
+from pixel_mm.models.emotion.network import EmotionRegressor
+from pixel_mm.runs import RunFolder
+
+
+def export_run(cfg: DictConfig) -> ModelFolder:
+    """Export as configured.
+
+    Args:
+        cfg: composed from conf/export.yaml.
+
+    Raises:
+        RunError: `cfg.run` is no run folder, or has no checkpoint.
+        ModelFolderError: `cfg.output` exists.
+        CheckpointError: the checkpoint is damaged or does not fit the run's configuration.
+        ParityError: an exported file is not the network; nothing was published.
+    """
+    folder = RunFolder(Path(cfg.run))
+    network = load_network(folder, cfg.checkpoint)
+    graph = EmotionGraph(network, network.dimensions, network.emotion_labels)
+    spec = graph.spec(cfg.name, describe_origin(folder))
+    formats = {name: instantiate(node) for name, node in cfg.formats.items() if node is not None}
+    return publish(graph, spec, Path(cfg.output), formats, cfg.seed, read_metrics(folder), cfg.overwrite)
+
+
+def load_network(folder: RunFolder, which: str = "best") -> EmotionRegressor:
+    """The trained network of a run, on the CPU, in float32 and evaluation mode, adapters merged into the weights.
+
+    Args:
+        folder: of the run.
+        which: "best" or "last" checkpoint.
+
+    Raises:
+        RunError: no run folder, or no checkpoint in it.
+        CheckpointError: the checkpoint does not fit the run's configuration.
+    """
+    checkpoint = folder.find_checkpoint("last" if which == "last" else "best")
+    config = folder.load_config()
+    labels = read_architecture(checkpoint)["emotion_labels"]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(config.seed)  # frozen weights that were random are made again, and verified by their SHA-256
+        network: EmotionRegressor = instantiate(config.model, emotion_labels=labels)
+        adapted = instantiate(config.adaptation)(network)
+    network = network if adapted is None else adapted
+    load_trained(network, checkpoint)
+    merge_adapters(network)
+    return network.requires_grad_(False).eval()
+
+
+def describe_origin(folder: RunFolder) -> Provenance:
+    """What a run's model was made from, as its config.yaml and environment.json tell.
+
+    Raises:
+        RunError: the folder has no config.yaml.
+    """
+    config = folder.load_config()
+    reader = get_class(config.data.corpus._target_)
+    title = str(getattr(reader, "title", reader.__name__))
+    # Readers of anybody's collection say little by their title; these say which.
+    collection = config.data.get("dataset") or (Path(config.data.root).name if title == "manifest" else None)
+    return Provenance(
+        label_source=config.data.label_source,
+        corpus=f"{title} {collection}" if collection else title,
+        synthetic=issubclass(reader, SyntheticCorpus),
+        commit=_commit(folder),
+        run=folder.path.resolve().name,
+        encoder=_encoder(config.encoder),
+    )
+
+
+def read_metrics(folder: RunFolder) -> dict[str, float]:
+    """Metrics of a run that are numbers, by name; none while it is unfinished."""
+    if not folder.metrics.is_file():
+        return {}
+    return {name: float(value) for name, value in folder.read_metrics().items() if value is not None}
+
+
+def _commit(folder: RunFolder) -> str:
+    if not folder.environment.is_file():
+        return "unknown"
+    commit = json.loads(folder.environment.read_text(encoding="utf-8")).get("commit") or {}
+    return f"{commit.get('hash') or 'unknown'}{'-dirty' if commit.get('dirty') else ''}"
+
+
+def _encoder(encoder: DictConfig) -> str:
+    name = encoder._target_.rpartition(".")[2]
+    if not encoder.get("pretrained_weights", True):
+        return f"{name} from random weights"
+    weights = encoder.weights
+    return f"{name} {weights.get('folder') if weights.get('source') == 'folder' else weights.get('hub')}"
+
+
+def main(cfg: DictConfig) -> None:
+    """Export one run; called by Hydra."""
+    folder = export_run(cfg)
+    console = Console(soft_wrap=True)
+    for file, parity in json.loads(folder.parity.read_text(encoding="utf-8"))["files"].items():
+        largest = max(parity["largest_difference"].values())
+        console.print(f"{file}: largest difference from the network {largest:.1e}, allowed {parity['tolerance']:.0e}")
+    console.print(f"model folder: {folder.path}")
+
+
+if __name__ == "__main__":
+    run(main, config_name="export")

@@ -1,0 +1,147 @@
+"""The export command on runs that were really trained, with the smallest encoder."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from hydra import compose, initialize_config_dir
+from omegaconf import DictConfig, OmegaConf
+
+from pixel_mm import cli, export
+from pixel_mm.cli import CONFIG_DIR, USER_ERROR
+from pixel_mm.export import describe_origin, export_run, load_network
+from pixel_mm.inference.audio_emotion_recognition import AudioEmotionRecognizer
+from pixel_mm.models.checkpoint import CheckpointError
+from pixel_mm.runs import RunError, RunFolder
+from pixel_mm.train import fit
+from tests.training_runs import compose_tiny
+
+
+def compose_export(run: Path, output: Path, *overrides: str) -> DictConfig:
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        return compose("export", [f"run={run}", f"output={output}", *overrides])
+
+
+@pytest.fixture(scope="module")
+def run_folder(tone_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    return fit(compose_tiny(tone_corpus, tmp_path_factory.mktemp("run") / "a")).run_folder
+
+
+@pytest.fixture
+def copied(run_folder: RunFolder, tmp_path: Path) -> RunFolder:
+    return RunFolder(shutil.copytree(run_folder.path, tmp_path / "run"))
+
+
+def without_onnx(run: Path, output: Path) -> DictConfig:
+    cfg = compose_export(run, output)
+    cfg.formats.onnx = None  # the slow one
+    return cfg
+
+
+def test_a_run_becomes_a_model_folder_that_scores_as_the_network_does(run_folder: RunFolder, tmp_path: Path) -> None:
+    folder = export_run(compose_export(run_folder.path, tmp_path / "model"))
+    spec = folder.open()
+    assert set(spec.files) == {"model.onnx", "model.pt", "parity.json", "README.md"}
+    assert spec.provenance.label_source == "mapped"
+    assert spec.provenance.synthetic is False
+    assert spec.provenance.corpus == "manifest manifest.csv"
+    assert "validation/loss" in folder.card.read_text()
+
+    waveform = np.random.default_rng(0).normal(0, 0.1, 20_000).astype(np.float32)
+    estimate = AudioEmotionRecognizer.load(folder.path, num_threads=1)(waveform, 16_000)
+    network = load_network(run_folder)
+    with torch.no_grad():
+        expected = network(torch.from_numpy(waveform)[None], torch.tensor([20_000]))
+    scores = dict(zip(network.dimensions, expected.scores[0].tolist(), strict=True))
+    probabilities = dict(zip(network.emotion_labels, expected.emotion_logits[0].softmax(0).tolist(), strict=True))
+    assert estimate.scores == pytest.approx(scores, abs=1e-4)
+    assert estimate.emotions == pytest.approx(probabilities, abs=1e-4)
+
+
+def test_the_trained_weights_are_what_is_exported(run_folder: RunFolder) -> None:
+    content = torch.load(run_folder.best_checkpoint, weights_only=True)["pixel_mm"]
+    parameters = dict(load_network(run_folder).named_parameters())
+    assert content["weights"]
+    for name, value in content["weights"].items():
+        torch.testing.assert_close(parameters[name], value, rtol=0, atol=0)
+
+
+def test_adapters_are_merged_and_change_nothing(tone_corpus: Path, tmp_path: Path) -> None:
+    result = fit(compose_tiny(tone_corpus, tmp_path / "lora", "adaptation=lora"))
+    network = load_network(result.run_folder, "last")
+    assert not [name for name, _ in network.named_parameters() if "lora" in name]
+    waveform, num_samples = torch.randn(1, 16_000) * 0.1, torch.tensor([16_000])
+    with torch.no_grad():
+        trained = result.module.network.eval()(waveform, num_samples)
+        torch.testing.assert_close(network(waveform, num_samples).scores, trained.scores, rtol=0, atol=1e-5)
+    folder = export_run(without_onnx(result.run_folder.path, tmp_path / "model"))
+    assert folder.torchscript.is_file()
+
+
+def test_an_unfinished_run_can_be_exported_and_its_card_shows_no_metrics(copied: RunFolder, tmp_path: Path) -> None:
+    copied.metrics.unlink()
+    copied.environment.unlink()
+    folder = export_run(without_onnx(copied.path, tmp_path / "model"))
+    assert folder.open().provenance.commit == "unknown"
+    assert "Measured by the training run" not in folder.card.read_text()
+
+
+def test_a_run_folder_without_a_checkpoint_is_named(copied: RunFolder, tmp_path: Path) -> None:
+    shutil.rmtree(copied.path / "checkpoints")
+    with pytest.raises(RunError, match=f"{copied.path} has no checkpoint"):
+        export_run(compose_export(copied.path, tmp_path / "model"))
+    with pytest.raises(RunError, match="does not exist"):
+        export_run(compose_export(tmp_path / "nowhere", tmp_path / "model"))
+    assert not (tmp_path / "model").exists()
+
+
+def test_a_checkpoint_of_another_network_is_refused(copied: RunFolder, tmp_path: Path) -> None:
+    config = OmegaConf.load(copied.config)
+    config.model.projection_size = 24
+    OmegaConf.save(config, copied.config)
+    with pytest.raises(CheckpointError, match="another architecture"):
+        export_run(compose_export(copied.path, tmp_path / "model"))
+    assert not (tmp_path / "model").exists()
+
+
+def test_frozen_weights_other_than_the_runs_are_refused(tone_corpus: Path, tmp_path: Path) -> None:
+    run = fit(compose_tiny(tone_corpus, tmp_path / "frozen", "adaptation=frozen")).run_folder
+    load_network(run)  # random frozen weights come back from the run's own seed
+    config = OmegaConf.load(run.config)
+    config.seed = 2
+    OmegaConf.save(config, run.config)
+    with pytest.raises(CheckpointError, match="other frozen weights"):
+        load_network(run)
+
+
+def test_synthetic_speech_is_told_apart(copied: RunFolder) -> None:
+    config = yaml.safe_load(copied.config.read_text())
+    config["data"]["corpus"]["_target_"] = "pixel_mm.data.corpora.synthetic.SyntheticCorpus"
+    copied.config.write_text(yaml.safe_dump(config))
+    assert describe_origin(copied).synthetic is True
+    assert describe_origin(copied).corpus == "synthetic"
+
+
+def test_the_command_prints_where_the_model_is(
+    run_folder: RunFolder, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    output = tmp_path / "model"
+    arguments = ["export", f"run={run_folder.path}", f"output={output}", "formats.onnx=null"]
+    monkeypatch.setattr("sys.argv", arguments)
+    cli.run(export.main, config_name="export")
+    printed = capsys.readouterr().out
+    assert f"model folder: {output}" in printed
+    assert "model.pt: largest difference" in printed
+    assert [path.name for path in tmp_path.iterdir()] == ["model"]  # no logs or outputs folder beside it
+    parity = json.loads((output / "parity.json").read_text())
+    monkeypatch.delenv("HYDRA_FULL_ERROR")  # which the first call has set
+    with pytest.raises(SystemExit) as left:
+        cli.run(export.main, config_name="export")
+    assert left.value.code == USER_ERROR
+    assert "overwrite=true" in capsys.readouterr().err
+    assert json.loads((output / "parity.json").read_text()) == parity
