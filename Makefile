@@ -1,0 +1,47 @@
+# Targets for people and CI. `make help` lists them. Everything is installed into .venv (VENV=... for another place).
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+EXTRAS := dev,offline
+
+.DEFAULT_GOAL := help
+.PHONY: help install quickstart test test-fast lint types notebooks benchmark-docs clean
+
+help:  ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info; sys.exit(None if v >= (3, 11) else f"pixel_mm needs Python 3.11 or newer; {sys.executable} is {v.major}.{v.minor}. Give another one: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[$(EXTRAS)]'
+	@touch $@
+
+install: $(INSTALLED)  ## set up .venv with everything that development needs
+
+quickstart: $(INSTALLED)  ## train, evaluate, export and score on the embedded synthetic corpus (about 10 minutes)
+	$(BIN)/python -m pixel_mm.quickstart
+
+test: $(INSTALLED)  ## lint, types and all tests; real recordings too where PIXEL_MM_DATA names them
+	$(MAKE) --no-print-directory lint types
+	$(BIN)/python -m pytest
+
+test-fast: $(INSTALLED)  ## the unit tests alone, about a minute
+	$(BIN)/python -m pytest -m 'not slow and not weights and not data'
+
+lint: $(INSTALLED)  ## ruff: style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(INSTALLED)  ## mypy
+	$(BIN)/mypy
+
+notebooks: $(INSTALLED)  ## execute the notebooks, outputs into outputs/notebooks
+	$(BIN)/python -m pytest -m slow tests/notebooks
+
+benchmark-docs: $(INSTALLED)  ## make docs/benchmarks.md from benchmarks/results
+	$(BIN)/python -m benchmarks.document
+
+clean:  ## remove .venv and what tools left
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache
