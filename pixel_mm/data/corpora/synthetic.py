@@ -62,9 +62,9 @@ class PlannedClip:
 
 
 def plan(clips: int, speakers: int, seed: int) -> list[PlannedClip]:
-    """What the corpus is made of: categories and speakers in turn, and the sentences of each category in its own order.
+    """What the corpus is made of: every sentence in all categories by one speaker, then the next sentence and speaker.
 
-    No sentence tells its category: with 64 takes of each category, all 64 sentences are said once in each.
+    So no sentence tells its category, and a speaker who is held out says what no other has said.
 
     Args:
         clips: how many.
@@ -72,8 +72,7 @@ def plan(clips: int, speakers: int, seed: int) -> list[PlannedClip]:
         seed: of the sentences' order and the targets' jitter.
     """
     rng = np.random.default_rng(seed)
-    sentences = list(load_sentences())
-    orders = {emotion: rng.permutation(len(sentences)) for emotion in CATEGORIES}
+    sentences = rng.permutation(list(load_sentences()))
     planned = []
     for index in range(clips):
         take, place = divmod(index, len(CATEGORIES))
@@ -82,7 +81,7 @@ def plan(clips: int, speakers: int, seed: int) -> list[PlannedClip]:
         for name in ("valence", "arousal"):
             jitter = _TARGET_DEVIATION * np.clip(rng.normal(), -2, 2)
             ratings[name] = round(float(np.clip(ratings[name] + jitter, 0, 1)), 4)
-        sentence = sentences[orders[emotion][take % len(sentences)]]
+        sentence = str(sentences[take % len(sentences)])
         planned.append(
             PlannedClip(f"{speaker.name}_{emotion}_{take // speakers:02}.wav", speaker, sentence, emotion, ratings)
         )

@@ -36,7 +36,7 @@ def test_plan_is_balanced_and_no_sentence_tells_its_category() -> None:
     assert len({clip.name for clip in clips}) == 320
     assert set(Counter((clip.speaker.name, clip.emotion) for clip in clips).values()) == {8}
     assert set(Counter((clip.sentence, clip.emotion) for clip in clips).values()) == {1}
-    assert len({clip.sentence for clip in clips}) == 64
+    assert len({(clip.sentence, clip.speaker.name) for clip in clips}) == 64
 
 
 def test_targets_lie_around_those_of_the_category() -> None:
@@ -134,7 +134,7 @@ def test_every_sentence_can_be_spoken() -> None:
 @pytest.mark.weights
 @pytest.mark.slow
 def test_clip_is_the_same_to_the_byte_whatever_is_made_with_it(tmp_path: Path) -> None:
-    clips = plan(4, 2, seed=0)
+    clips = plan(3, 2, seed=0)
     for folder, chosen in (("first", clips[:2]), ("again", clips[1:])):
         (tmp_path / folder).mkdir()
         make_clips(chosen, tmp_path / folder, seed=0)
@@ -147,8 +147,7 @@ def test_clip_is_the_same_to_the_byte_whatever_is_made_with_it(tmp_path: Path) -
 @pytest.mark.slow
 def test_prosody_of_the_clips_follows_their_targets(tmp_path: Path) -> None:
     """Pitch, tilt and tempo go with arousal, the level does so weakly, the pitch's range with both."""
-    sentences = list(load_sentences())[:8]
-    clips = [clip for clip in plan(320, 8, seed=0) if clip.sentence in sentences]
+    clips = plan(40, 8, seed=0)
     make_clips(clips, tmp_path, seed=0)
     measures = np.array([measure(tmp_path / clip.name, len(load_sentences()[clip.sentence])) for clip in clips])
     measures[:, 0] -= [12 * np.log2(clip.speaker.pitch_hz) for clip in clips]
