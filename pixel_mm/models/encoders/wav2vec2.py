@@ -168,19 +168,18 @@ class Wav2Vec2Encoder(SpeechEncoder):
         first = self.model.encoder.layers[0].attention
         if not hasattr(first, "rel_attn_embed"):
             return lambda attention, hidden: attention(hidden, attention_mask=attended)[0]
-        bias = first.compute_bias(num_frames, num_frames).unsqueeze(0)  # the first layer's serves all of them
-        if attended is not None:
-            bias = bias.masked_fill(~attended, float("-inf"))
-        return lambda attention, hidden: _gated_attention(attention, hidden, bias)
+        bias = first.compute_bias(num_frames, num_frames)  # the first layer's serves all of them
+        return lambda attention, hidden: _gated_attention(attention, hidden, bias, attended)
 
 
-def _gated_attention(attention: Any, hidden: Tensor, bias: Tensor) -> Tensor:
+def _gated_attention(attention: Any, hidden: Tensor, bias: Tensor, attended: Tensor | None) -> Tensor:
     """WavLM's attention (Chen et al. 2022, section 3.1), through the modules that adapters may have replaced.
 
     Args:
         attention: a layer's `WavLMAttention`.
         hidden: float [B, F, D].
-        bias: float [1 or B, H, F, F], by distance; minus infinity where not to look.
+        bias: float [H, F, F], by distance.
+        attended: bool [B, 1, 1, F], which frames may be looked at; None is all.
 
     Returns:
         float [B, F, D].
@@ -192,10 +191,10 @@ def _gated_attention(attention: Any, hidden: Tensor, bias: Tensor) -> Tensor:
         projection(hidden).unflatten(2, (attention.num_heads, -1)).transpose(1, 2)
         for projection in (attention.q_proj, attention.k_proj, attention.v_proj)
     )
+    bias = (gate * bias).to(query.dtype)
+    bias = bias if attended is None else bias.masked_fill(~attended, float("-inf"))
     dropout = attention.dropout if attention.training else 0.0
-    mixed = F.scaled_dot_product_attention(
-        query, key, value, attn_mask=(gate * bias).to(query.dtype), dropout_p=dropout
-    )
+    mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=bias, dropout_p=dropout)
     output: Tensor = attention.out_proj(mixed.transpose(1, 2).flatten(2))
     return output
 
@@ -240,8 +239,8 @@ def _settings(config: PreTrainedConfig) -> dict[str, object]:
         "do_stable_layer_norm", "num_conv_pos_embeddings", "num_conv_pos_embedding_groups", "num_buckets",
         "max_bucket_distance",
     )  # fmt: skip
-    values = {name: getattr(config, name) for name in names if hasattr(config, name)}
-    return {name: list(value) if isinstance(value, tuple | list) else value for name, value in values.items()}
+    values = {name: getattr(config, name, None) for name in names}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
 
 
 def _modern_name(name: str) -> str:
