@@ -7,13 +7,14 @@ parity.json    the measured differences between each format and the network it c
 README.md      model card, made from the two files above
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import MISSING, asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import yaml
+
+from pixel_mm.pretrained import sha256_of
 
 FORMAT_VERSION = 1
 DTYPES = ("float32", "float16", "bfloat16", "int64", "int32")
@@ -221,12 +222,6 @@ class ModelFolder:
                     f"{file} is not the file that was exported (its SHA-256 differs from model.yaml); export again"
                 )
         return spec
-
-
-def sha256_of(path: Path) -> str:
-    """SHA-256 of a file, hexadecimal."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _plain(value: Any) -> Any:

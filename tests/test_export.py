@@ -42,6 +42,7 @@ def without_onnx(run: Path, output: Path) -> DictConfig:
     return cfg
 
 
+@pytest.mark.slow  # ONNX export takes ten seconds of processor time, whatever the network
 def test_a_run_becomes_a_model_folder_that_scores_as_the_network_does(run_folder: RunFolder, tmp_path: Path) -> None:
     folder = export_run(compose_export(run_folder.path, tmp_path / "model"))
     spec = folder.open()

@@ -1,0 +1,67 @@
+"""Every encoder family as exported files: any length, any batch, and a clip scores alone as it does in a batch."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+from transformers import HubertConfig, PreTrainedConfig, Wav2Vec2Config, WavLMConfig
+
+from pixel_mm.exporters.emotion_graph import EmotionGraph
+from pixel_mm.exporters.publish import publish
+from pixel_mm.models.emotion.network import EmotionRegressor
+from pixel_mm.models.encoders.wav2vec2 import Wav2Vec2Encoder
+from pixel_mm.models.encoders.whisper import WhisperEncoder
+from tests.tiny_emotion import FORMATS, LABELS, PROVENANCE
+
+SIZES = {
+    "hidden_size": 32,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 2,
+    "intermediate_size": 64,
+    "conv_dim": (16,) * 7,
+    "num_conv_pos_embeddings": 16,
+    "num_conv_pos_embedding_groups": 2,
+}
+LAYER_NORM = {"feat_extract_norm": "layer", "do_stable_layer_norm": True, "conv_bias": True}
+FAMILIES: dict[str, PreTrainedConfig | None] = {
+    "whisper": None,
+    "wav2vec2_group_norm": Wav2Vec2Config(**SIZES),
+    "wav2vec2_layer_norm": Wav2Vec2Config(**SIZES, **LAYER_NORM),
+    "hubert_group_norm": HubertConfig(**SIZES),
+    "hubert_layer_norm": HubertConfig(**SIZES, **LAYER_NORM),
+    "wavlm_group_norm": WavLMConfig(**SIZES),
+    "wavlm_layer_norm": WavLMConfig(**SIZES, **LAYER_NORM),
+}
+
+
+def random_graph(family: str) -> EmotionGraph:
+    """Random weights, large enough that the scores differ from clip to clip."""
+    config = FAMILIES[family]
+    with torch.random.fork_rng():
+        torch.manual_seed(3)
+        if config is None:
+            encoder = WhisperEncoder(2, 32, 2, 64, pretrained_weights=False)
+        else:
+            encoder = Wav2Vec2Encoder(config, normalise="layer" in family, pretrained_weights=False)
+        network = EmotionRegressor(encoder, LABELS, projection_size=16, attention_size=8, embedding_size=16)
+        for head in (network.score_head, network.emotion_head):
+            nn.init.normal_(head.weight, std=1.0)
+    return EmotionGraph(network, network.dimensions, network.emotion_labels)
+
+
+def check(family: str, form: str, output: Path) -> None:
+    graph = random_graph(family)
+    spec = graph.spec("emotion", PROVENANCE)
+    publish(graph, spec, output, {form: FORMATS[form]}, seed=7, metrics={})  # raises unless all cases agree to 1e-4
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_torchscript_follows_every_family(family: str, tmp_path: Path) -> None:
+    check(family, "torchscript", tmp_path / "model")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("family", FAMILIES)
+def test_onnx_follows_every_family(family: str, tmp_path: Path) -> None:
+    check(family, "onnx", tmp_path / "model")
