@@ -158,7 +158,7 @@ def main(cfg: DictConfig) -> None:
     """
     cfg.paths.run = HydraConfig.get().runtime.output_dir
     report = Path(cfg.paths.run) / "report" / "report.md"
-    if cfg.suite is not None:
+    if cfg.get("suite") is not None:
         passed = check_behaviour(cfg)
         log.info("%s: %s", "passed" if passed else "NOT passed", report)
         return

@@ -13,6 +13,7 @@ from pixel_mm.metrics.concordance import concordance, pearson
 from pixel_mm.metrics.intervals import NUM_RESAMPLES, speaker_interval
 from pixel_mm.metrics.recall import (
     accuracy,
+    average_recalls,
     confusion_counts,
     majority_rate,
     precisions,
@@ -43,16 +44,16 @@ def score(
         return None
     size = len(decisions.classes)
     counts = confusion_counts(decisions.called, decisions.true, size)
-    cell = decisions.true * size + decisions.called
-
-    def resampled_ua(rows: np.ndarray) -> float:
-        drawn = np.bincount(cell[rows], minlength=size**2).reshape(size, size)
-        return unweighted_average_recall(drawn)
-
     interval = None
     if num_resamples:
-        whose = [speakers[row] for row in decisions.rows]
-        interval = speaker_interval(resampled_ua, whose, num_resamples=num_resamples)
+        names, whose = np.unique([speakers[row] for row in decisions.rows], return_inverse=True)
+        of_speaker = np.zeros((len(names), size, size))
+        np.add.at(of_speaker, (whose, decisions.true, decisions.called), 1)
+        interval = speaker_interval(
+            lambda sums: average_recalls(sums.reshape(-1, size, size)),
+            of_speaker.reshape(len(names), -1),
+            num_resamples=num_resamples,
+        )
     return {
         "ua": number(unweighted_average_recall(counts)),
         "accuracy": number(accuracy(counts)),

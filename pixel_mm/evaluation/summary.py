@@ -8,7 +8,7 @@ import numpy as np
 from pixel_mm.data.emotions import DIMENSIONS
 from pixel_mm.data.utterance import Utterance
 from pixel_mm.evaluation.baselines import loudness_only, majority
-from pixel_mm.evaluation.classes import MEASURES, calibrations, decide
+from pixel_mm.evaluation.classes import MEASURES, THRESHOLD, calibrations, decide
 from pixel_mm.evaluation.predictions import Predictions
 from pixel_mm.evaluation.protocols import Fold
 from pixel_mm.evaluation.scores import concordances, confusion, correlations, num_clips, per_class, per_group, score
@@ -82,8 +82,16 @@ def summarise(
 def plane_points(table: Predictions) -> PlanePoints:
     """Points of the valence/arousal figure."""
     columns = [DIMENSIONS.index("valence"), DIMENSIONS.index("arousal")]
-    groups = [u.emotion or "no category" for u in table.utterances]
-    return PlanePoints(table.scores[:, columns], table.ratings[:, columns], groups)
+    targets = table.ratings[:, columns]
+    groups = [u.emotion or _quadrant(*targets[row]) for row, u in enumerate(table.utterances)]
+    return PlanePoints(table.scores[:, columns], targets, groups)
+
+
+def _quadrant(valence: float, arousal: float) -> str:
+    """Name of the part of the plane that a label lies in; it stands in for a category."""
+    if not np.isfinite([valence, arousal]).all():
+        return "no label"
+    return f"{'positive' if valence > THRESHOLD else 'negative'}, {'excited' if arousal > THRESHOLD else 'calm'}"
 
 
 def worst_clips(table: Predictions, count: int) -> list[dict[str, Any]]:

@@ -39,20 +39,26 @@ def confusion_counts(predictions: ArrayLike, references: ArrayLike, num_classes:
 
 
 def recalls(counts: np.ndarray) -> np.ndarray:
-    """Each class's recall from confusion counts [C, C]: float [C], NaN for a class without a clip."""
-    totals = counts.sum(axis=1)
-    return np.divide(np.diag(counts), totals, out=np.full(len(counts), np.nan), where=totals > 0)
+    """Each class's recall from confusion counts [..., C, C]: float [..., C], NaN for a class without a clip."""
+    right, totals = np.diagonal(counts, axis1=-2, axis2=-1), counts.sum(axis=-1)
+    return np.divide(right, totals, out=np.full(totals.shape, np.nan), where=totals > 0)
 
 
 def precisions(counts: np.ndarray) -> np.ndarray:
-    """Each class's precision from confusion counts [C, C]: float [C], NaN for a class never called."""
-    return recalls(counts.T)
+    """Each class's precision from confusion counts [..., C, C]: float [..., C], NaN for a class never called."""
+    return recalls(np.swapaxes(counts, -2, -1))
+
+
+def average_recalls(counts: np.ndarray) -> np.ndarray:
+    """UA of each of several confusion counts [..., C, C]: float [...], see `unweighted_average_recall`."""
+    recall = recalls(counts)
+    present = np.isfinite(recall).sum(axis=-1)
+    return np.divide(np.nansum(recall, axis=-1), present, out=np.full(present.shape, np.nan), where=present > 0)
 
 
 def unweighted_average_recall(counts: np.ndarray) -> float:
-    """Mean recall, 0..1, over the classes that have a clip; NaN without any clip."""
-    present = recalls(counts)[counts.sum(axis=1) > 0]
-    return float(present.mean()) if present.size else float("nan")
+    """Mean recall, 0..1, over the classes that have a clip; NaN without any clip. Confusion counts are [C, C]."""
+    return float(average_recalls(counts))
 
 
 def accuracy(counts: np.ndarray) -> float:

@@ -20,7 +20,7 @@ _MAX_NAMED_SPEAKERS = 40
 def save_figure(figure: Figure, path: Path) -> None:
     """Write a figure as PNG, whole or not at all."""
     with atomic_path(path) as aside:
-        figure.savefig(aside, format="png", dpi=130)
+        figure.savefig(aside, format="png", dpi=130, bbox_inches="tight")
 
 
 def plane_figure(
@@ -35,7 +35,7 @@ def plane_figure(
         label_source: "rated" or "mapped", said on the figure.
         title: of the figure.
     """
-    figure = Figure(figsize=(7.2, 6.4), layout="constrained")
+    figure = Figure(figsize=(7.2, 6.4))
     axes = figure.add_subplot()
     names = sorted(set(groups))
     palette = colormaps["tab10" if len(names) <= 10 else "tab20"]
@@ -56,7 +56,7 @@ def plane_figure(
     axes.set_title(
         f"{title}\ndots: clips as predicted; discs: their mean; rings: mean {label_source} label", fontsize=10
     )
-    figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=8, frameon=False)
     return figure
 
 
@@ -69,7 +69,7 @@ def confusion_figure(counts: np.ndarray, classes: Sequence[str], title: str) -> 
         title: of the figure.
     """
     side = max(4.5, 0.75 * len(classes) + 2)
-    figure = Figure(figsize=(side, side * 0.9), layout="constrained")
+    figure = Figure(figsize=(side, side * 0.9))
     axes = figure.add_subplot()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     image = axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
@@ -107,11 +107,11 @@ def speaker_figure(
         return float(np.mean([recall_by_speaker[speaker][name] or 0.0 for name in measures]))
 
     speakers = sorted(recall_by_speaker, key=mean_of)
-    figure = Figure(figsize=(min(max(6.0, 0.4 * len(speakers) + 3), 16), 4.6), layout="constrained")
+    figure = Figure(figsize=(min(max(6.0, 0.4 * len(speakers) + 3), 16), 4.6))
     axes = figure.add_subplot()
-    for name in measures:
+    for place, name in enumerate(measures):
         colour, marker = _MEASURE_STYLE.get(name, ("C3", "x"))
-        points = [(x, recall_by_speaker[who][name]) for x, who in enumerate(speakers)]
+        points = [(x + 0.2 * (place - 1), recall_by_speaker[who][name]) for x, who in enumerate(speakers)]
         known = np.array([(x, y) for x, y in points if y is not None], np.float64).reshape(-1, 2)
         axes.scatter(
             known[:, 0],
@@ -129,7 +129,7 @@ def speaker_figure(
     axes.set_ylabel("unweighted average recall")
     axes.set_ylim(-0.02, 1.04)
     axes.set_title(f"{title}\nlines: over all speakers; dotted: guessing", fontsize=10)
-    figure.legend(loc="outside right upper", fontsize=8, frameon=False)
+    axes.legend(loc="upper left", bbox_to_anchor=(1.01, 1), fontsize=8, frameon=False)
     return figure
 
 
