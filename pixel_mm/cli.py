@@ -18,8 +18,8 @@ from typing import Any, NoReturn
 
 import hydra
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig
-from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
+from omegaconf import MISSING, DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from pixel_mm.environment import is_secret_name
 
@@ -29,6 +29,10 @@ CONFIG_DIR = next((d for d in (PACKAGE_DIR / "conf", PACKAGE_DIR.parent / "conf"
 
 USER_ERROR = 2
 INTERRUPTED = 130
+
+
+class MissingOptionError(ValueError):
+    """An option without a default that was not given."""
 
 
 def run(main: Callable[[DictConfig], Any], config_name: str) -> None:
@@ -41,12 +45,17 @@ def run(main: Callable[[DictConfig], Any], config_name: str) -> None:
     Raises:
         SystemExit: with `USER_ERROR` after a mistake of the user's.
     """
+
+    def checked(cfg: DictConfig) -> Any:
+        refuse_missing(cfg)
+        return main(cfg)
+
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
     # Hydra prints errors itself and exits with 1, unless it is asked to let them through.
     os.environ["HYDRA_FULL_ERROR"] = "1"
     try:
         _refuse_secrets(sys.argv[1:])
-        hydra.main(config_path=str(CONFIG_DIR), config_name=config_name, version_base="1.3")(main)()
+        hydra.main(config_path=str(CONFIG_DIR), config_name=config_name, version_base="1.3")(checked)()
     except KeyboardInterrupt:
         _leave("interrupted; the same command with resume=RUN_DIR goes on from the last whole epoch", INTERRUPTED)
     except Exception as error:
@@ -69,8 +78,6 @@ def explain(error: BaseException) -> str | None:
             return str(cause)
         if isinstance(cause, ValueError) and _raised_here(cause):
             return str(cause)
-        if isinstance(cause, MissingMandatoryValue):
-            return _explain_missing(cause)
     if isinstance(error, (HydraException, OmegaConfBaseException)):
         return _explain_hydra(error)
     return None
@@ -94,10 +101,28 @@ def _raised_here(error: BaseException) -> bool:
     return Path(trace.tb_frame.f_code.co_filename).resolve().is_relative_to(PACKAGE_DIR)
 
 
-def _explain_missing(error: MissingMandatoryValue) -> str:
-    name = error.full_key or "a setting"
-    hint = "; docs/corpora.md says what each corpus's folder holds and where to get it" if name == "data.root" else ""
-    return f"{name} is not set and has no default: give it on the command line as {name}=VALUE{hint}"
+def refuse_missing(cfg: DictConfig) -> None:
+    """Refuse a configuration in which an option that has no default is not given, before anything is done with it.
+
+    Raises:
+        MissingOptionError: names all of them.
+    """
+    missing = list(_missing(OmegaConf.to_container(cfg, resolve=False)))
+    if missing:
+        hint = "; docs/corpora.md says what each corpus's folder holds, and where to get it"
+        raise MissingOptionError(
+            f"{', '.join(missing)} must be given, there is no default: add {' '.join(f'{name}=VALUE' for name in missing)}"
+            f"{hint if any(name.endswith('data.root') for name in missing) else ''}"
+        )
+
+
+def _missing(node: Any, name: str = "") -> Iterator[str]:
+    """Dotted names of the options that are still `???`."""
+    if isinstance(node, dict):
+        for key, value in node.items():
+            yield from _missing(value, f"{name}.{key}".lstrip("."))
+    elif node == MISSING:
+        yield name
 
 
 def _explain_hydra(error: BaseException) -> str:

@@ -3,7 +3,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 import yaml
@@ -48,8 +47,7 @@ def test_a_run_folder_holds_what_is_needed_to_judge_and_use_the_run(tiny: Any, m
     assert run.last_checkpoint.is_file()
     assert run.best_checkpoint.is_file()
     assert json.loads(run.bad_clips.read_text()) == {}
-    assert (run.figures / "loss.png").read_bytes().startswith(b"\x89PNG")
-    assert (run.path / "csv" / "metrics.csv").is_file()
+    assert (run.path / "csv" / "version_0" / "metrics.csv").is_file()
     assert [path.name for path in run.path.rglob("*partial*")] == []
 
 
@@ -161,15 +159,15 @@ def test_a_frozen_trunk_runs_once_per_clip_and_changes_nothing(tiny: Any, monkey
     assert sum(runs) == 24
     plain = fit(tiny("a", *options, "resume=null", "trunk_cache.enabled=false"))
     assert same(weights(cached), weights(again))
-    for name, tensor in weights(plain).items():
-        assert torch.allclose(weights(cached)[name], tensor, atol=1e-5), name
+    assert cached.metrics == pytest.approx(plain.metrics, abs=1e-4)
 
 
-def test_training_learns_the_tones(tiny: Any) -> None:
-    result = fit(tiny("a", "trainer.max_epochs=1", "test=false"))
-    longer = fit(tiny("b", "trainer.max_epochs=12", "test=false"))
-    assert longer.metrics["train/loss"] < 0.9 * result.metrics["train/loss"]
-    assert np.isfinite(longer.metrics["validation/loss"])
+def test_a_model_that_can_learn_overfits_a_few_clips(tiny: Any) -> None:
+    rates = ("module.encoder_learning_rate=3e-3", "module.head_learning_rate=1e-2", "module.losses.label_smoothing=0")
+    options = ("debug=overfit", "adaptation=full", "model.dropout=0", *rates)
+    first = fit(tiny("a", *options, "trainer.max_epochs=1"))
+    last = fit(tiny("b", *options, "trainer.max_epochs=30"))
+    assert last.metrics["train/loss"] < 0.3 * first.metrics["train/loss"]
 
 
 def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
@@ -180,9 +178,12 @@ def command(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
 def test_the_command_trains_into_its_run_folder(
     tone_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    command(monkeypatch, *tiny_overrides(tone_corpus, tmp_path), "trainer.max_epochs=1")
-    assert "test/loss" in RunFolder(tmp_path / "run").read_metrics()
-    assert RunFolder(tmp_path / "run").load_config().paths.run == str(tmp_path / "run")
+    options = ["encoder=whisper_micro_random", "trainer.max_epochs=2"]
+    command(monkeypatch, *options, *tiny_overrides(tone_corpus, tmp_path))
+    run = RunFolder(tmp_path / "run")
+    assert "test/loss" in run.read_metrics()
+    assert run.load_config().paths.run == str(run.path)
+    assert (run.figures / "learning_curves.png").read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize(

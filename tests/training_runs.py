@@ -29,7 +29,7 @@ def tiny_overrides(corpus: Path, runs: Path) -> list[str]:
 def compose_tiny(corpus: Path, runs: Path, *overrides: str) -> DictConfig:
     """A configuration that trains in a second or two."""
     short = ["encoder=whisper_micro_random", "trainer.max_epochs=3", "datamodule.batching.max_clips_per_batch=6"]
-    return compose_train(*short, *tiny_overrides(corpus, runs), *overrides)
+    return compose_train(*short, "callbacks.learning_curves=null", *tiny_overrides(corpus, runs), *overrides)
 
 
 def weights(result: TrainResult) -> dict[str, Tensor]:

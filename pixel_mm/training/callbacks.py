@@ -1,6 +1,7 @@
 """What a trainer does besides training: seeds every batch, draws learning curves, writes checkpoints whole."""
 
 import io
+import math
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,12 @@ from pytorch_lightning.plugins.io import TorchCheckpointIO
 
 from pixel_mm.runs import atomic_path
 
-PARTS = ("train", "validation")
+PARTS = {"train": "C0", "validation": "C1"}
+"""Parts whose metrics are drawn, and their colours."""
+
+
+class DivergedError(ValueError):
+    """A training that went wrong in a way that more training will not mend."""
 
 
 class ReseedEachBatch(pl.Callback):
@@ -33,16 +39,34 @@ class ReseedEachBatch(pl.Callback):
         torch.manual_seed(int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]))
 
 
+class RefuseDivergence(pl.Callback):
+    """End a run whose loss is not a number: it would go on, cost hours and look like a success."""
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Look at the loss.
+
+        Raises:
+            DivergedError: NaN or infinity.
+        """
+        if not torch.isfinite(outputs["loss"]):
+            raise DivergedError(
+                f"training has diverged: the loss of batch {batch_idx} of epoch {trainer.current_epoch} is "
+                f"{float(outputs['loss'])}; lower the learning rate, or look for a bad label or clip with debug=default"
+            )
+
+
 class LearningCurves(pl.Callback):
-    """Keep the metrics of every epoch and draw one figure per quantity: train and validation over epochs.
+    """Keep the metrics of every epoch and draw them in the end: a panel per quantity, a line per part.
 
     Attributes:
         history: values by metric and epoch, e.g. `history["validation/loss"][3]`. Kept in checkpoints.
     """
 
-    def __init__(self, folder: str | Path) -> None:
-        """Take the folder that the figures go to, as PNG."""
-        self.folder = Path(folder)
+    def __init__(self, path: str | Path) -> None:
+        """Take the picture's path."""
+        self.path = Path(path)
         self.history: dict[str, dict[int, float]] = {}
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -52,23 +76,27 @@ class LearningCurves(pl.Callback):
                 self.history.setdefault(name, {})[trainer.current_epoch] = float(value)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Draw the figures, once per run."""
-        if not trainer.is_global_zero or trainer.fast_dev_run:  # type: ignore[attr-defined]
-            return
-        for quantity in sorted({name.partition("/")[2] for name in self.history}):
-            with atomic_path(self.folder / f"{quantity.replace('/', '_')}.png") as aside:
-                self.draw(quantity).savefig(aside, dpi=120)
+        """Draw the figure, once per run."""
+        if trainer.is_global_zero and self.history and not trainer.fast_dev_run:  # type: ignore[attr-defined]
+            with atomic_path(self.path) as aside:
+                self.draw().savefig(aside, dpi=100)
 
-    def draw(self, quantity: str) -> Figure:
-        """Figure of one quantity, e.g. "loss": its value over epochs, one line per part that has it."""
-        figure = Figure(figsize=(6.0, 4.0), layout="constrained")
-        axes = figure.subplots()
-        for part in PARTS:
-            if points := self.history.get(f"{part}/{quantity}"):
-                axes.plot([epoch + 1 for epoch in points], list(points.values()), marker="o", markersize=3, label=part)
-        axes.set(xlabel="epoch", ylabel=quantity, title=f"{quantity} while training")
-        axes.grid(alpha=0.3)
-        axes.legend()
+    def draw(self) -> Figure:
+        """The figure: values over epochs, counted from 1."""
+        quantities = sorted({name.partition("/")[2] for name in self.history}, key=lambda name: (name != "loss", name))
+        columns = min(3, len(quantities))
+        rows = math.ceil(len(quantities) / columns)
+        figure = Figure(figsize=(3.6 * columns, 2.7 * rows))
+        figure.subplots_adjust(0.08, 0.6 / (2.7 * rows), 0.98, 1 - 0.3 / (2.7 * rows), wspace=0.3, hspace=0.4)
+        for number, quantity in enumerate(quantities, start=1):
+            axes = figure.add_subplot(rows, columns, number)
+            for part, colour in PARTS.items():
+                points = self.history.get(f"{part}/{quantity}", {})
+                axes.plot([epoch + 1 for epoch in points], list(points.values()), ".-", color=colour, label=part)
+            axes.set_title(quantity, fontsize="medium")
+            axes.grid(alpha=0.3)
+        figure.axes[0].legend(fontsize="small")
+        figure.text(0.5, 0.01, "epoch", ha="center")
         return figure
 
     def state_dict(self) -> dict[str, Any]:

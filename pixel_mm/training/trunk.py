@@ -32,11 +32,13 @@ def use_trunk_cache(cfg: DictConfig, network: Any, datamodule: SpeechDataModule,
         ValueError: the cache would grow past `trunk_cache.max_gigabytes`.
     """
     variants = datamodule.augment.kept_variants()
+    if network.encoder.masks and variants == (CLEAN,):
+        variants = None  # what is masked is new in every epoch, too
     if not cfg.trunk_cache.enabled or network.trunk_depth is None:
         datamodule.use_states(None)
         return
     if variants is None:
-        log.info("no trunk cache: augmentation makes new copies in every epoch; augment.variants=N would allow one")
+        log.info("no trunk cache: augmentation or masks are new in every epoch; augment.variants=N would allow one")
         datamodule.use_states(None)
         return
     cache = TrunkCache(
@@ -62,6 +64,7 @@ def _fill(
     console = Console(stderr=True)
     batches = datamodule.clips(variant, missing_from=cache)
     for batch in track(batches, f"frozen trunk, {variant} clips", console=console, transient=True):
-        output = network.trunk(batch.waveform.to(device), batch.num_samples.to(device))
+        batch = batch.to(device)
+        output = network.trunk(batch.waveform, batch.num_samples, batch.mask_seeds)
         for states, num_frames, audio_hash in zip(output.states, output.num_frames, batch.audio_hashes, strict=True):
             cache.put(audio_hash, variant, states[:, :num_frames].cpu().numpy())
