@@ -122,16 +122,26 @@ def test_epochs_share_the_variants_in_turn() -> None:
 
 
 def test_without_transforms_clips_stay_as_they_are() -> None:
-    augment = hydra.utils.instantiate(OmegaConf.load(CONF / "none.yaml"))
+    augment = hydra.utils.instantiate(
+        OmegaConf.create({"seed": 5, "augment": OmegaConf.load(CONF / "none.yaml")}).augment
+    )
     wave = vowel()
     assert augment(wave, "clip", 3) is wave
     assert (augment.variant(3), augment.kept_variants(), augment.fingerprint) == ("clean", ("clean",), "none")
 
 
+class Invert(BaseWaveformTransform):
+    """Works in place, as a transform may."""
+
+    def apply(self, samples: np.ndarray, sample_rate: int) -> np.ndarray:
+        samples *= -1
+        return samples
+
+
 def test_the_input_is_not_written_to() -> None:
     wave = vowel()
     before = wave.copy()
-    light()(wave, "clip", 0)
+    np.testing.assert_allclose(Augment([Invert(p=1.0)])(wave, "clip", 0), -before, atol=1e-6)
     np.testing.assert_array_equal(wave, before)
 
 
