@@ -23,7 +23,8 @@ class Augment:
     """A pipeline of transforms, each applied with its own probability; none at all leaves clips as they are.
 
     Attributes:
-        variants: how many copies of a clip there are, or None: a new one in every epoch.
+        variants: how many copies of a clip there are, or None: a new one in every epoch. Without transforms they are
+            alike, but for what the network masks of them.
         fingerprint: changes with anything that changes a copy: transforms, their settings, seed, library version.
     """
 
@@ -51,16 +52,22 @@ class Augment:
         self.fingerprint = self._make_fingerprint()
 
     def variant(self, epoch: int) -> Variant:
-        """Name of the copy that is used in an epoch: a number, or "clean" where there is no transform."""
-        if not self._transforms:
-            return CLEAN
-        return epoch if self.variants is None else epoch % self.variants
+        """Name of the copy that is used in an epoch: a number, or "clean" where there is but one."""
+        if self.variants is not None:
+            return epoch % self.variants
+        return epoch if self._transforms else CLEAN
 
     def kept_variants(self) -> tuple[Variant, ...] | None:
         """Every copy there is, in the order of epochs; None where each epoch makes new ones."""
-        if not self._transforms:
-            return (CLEAN,)
-        return None if self.variants is None else tuple(range(self.variants))
+        if self.variants is not None:
+            return tuple(range(self.variants))
+        return None if self._transforms else (CLEAN,)
+
+    def mask_seed(self, clip_key: str, epoch: int) -> int:
+        """Seed of what the network masks of a clip in an epoch, 0 to 2 ** 63 - 1: new in each, or as many as copies."""
+        copy = epoch if self.variants is None else epoch % self.variants
+        digest = hashlib.sha256(f"{self._seed}/{clip_key}/{copy}/mask".encode()).digest()
+        return int.from_bytes(digest[:8], "little") >> 1
 
     def __call__(self, waveform: Waveform, clip_key: str, epoch: int) -> Waveform:
         """The copy of a clip in an epoch, at the level of all clips.
@@ -78,7 +85,7 @@ class Augment:
             ValueError: the transforms made something that is not speech any more: NaN, or silence.
         """
         variant = self.variant(epoch)
-        if variant == CLEAN:
+        if variant == CLEAN or not self._transforms:
             return waveform
         changed = waveform.copy()
         with _seeded(f"{self._seed}/{clip_key}/{variant}"):
@@ -92,7 +99,7 @@ class Augment:
         return normalise_level(np.ascontiguousarray(changed, dtype=np.float32))
 
     def _make_fingerprint(self) -> str:
-        if not self._transforms:
+        if not self._transforms and self.variants is None:
             return "none"
         content = [audiomentations.__version__, self._seed, *map(_describe, self._transforms)]
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]

@@ -78,10 +78,12 @@ class WaveformBatch(Batch):
     Attributes:
         waveform: float32 [B, T], 16 kHz, in [-1, 1]; zero beyond a clip's end.
         num_samples: int64 [B]; T is their maximum.
+        mask_seeds: int64 [B], of what the network masks of each clip in training; None masks nothing.
     """
 
     waveform: Tensor
     num_samples: Tensor
+    mask_seeds: Tensor | None = None
 
     @property
     def padding_share(self) -> float:

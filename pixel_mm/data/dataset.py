@@ -29,6 +29,7 @@ class LabelledClip(NamedTuple):
     row: int
     key: str
     audio_hash: str
+    mask_seed: int | None = None
 
 
 def collate(clips: Sequence[LabelledClip]) -> WaveformBatch | StateBatch:
@@ -48,6 +49,8 @@ def collate(clips: Sequence[LabelledClip]) -> WaveformBatch | StateBatch:
     for row, (clip, length) in enumerate(zip(clips, lengths, strict=True)):
         content[row].narrow(axis, 0, length).copy_(torch.from_numpy(np.array(clip.content, dtype=np.float32)))
     if axis == 0:
+        seeds = [clip.mask_seed for clip in clips if clip.mask_seed is not None]
+        labels["mask_seeds"] = torch.tensor(seeds, dtype=torch.int64) if seeds else None
         return WaveformBatch(waveform=content, num_samples=torch.tensor(lengths, dtype=torch.int64), **labels)
     return StateBatch(states=content, num_frames=torch.tensor(lengths, dtype=torch.int64), **labels)
 
@@ -69,11 +72,12 @@ class ClipDataset(Dataset[LabelledClip]):
             store: the clips.
             windows: those of its windows that this data set has.
             emotion_labels: names of the classes; a clip with another emotion has none here.
-            augment: what changes the clips, or None.
+            augment: what changes the clips and seeds the network's masks, or None.
             states: where to take hidden states from instead of audio, or None.
         """
         self.windows = list(windows)
         self._store, self._augment, self._states = store, augment or Augment(), states
+        self._training = augment is not None
         self._classes = {name: number for number, name in enumerate(emotion_labels)}
 
     def __len__(self) -> int:
@@ -92,6 +96,7 @@ class ClipDataset(Dataset[LabelledClip]):
             row=window.row,
             key=window.key,
             audio_hash=window.audio_hash,
+            mask_seed=self._augment.mask_seed(window.key, request.epoch) if self._training else None,
         )
 
     def _content(self, window: Window, epoch: int) -> np.ndarray:

@@ -188,6 +188,11 @@ class FeatureMask(nn.Module):
         self.num_stretches = num_stretches
         self.max_time_share = max_time_share
 
+    @property
+    def active(self) -> bool:
+        """Whether there is anything to mask."""
+        return self.num_bands + self.num_stretches > 0
+
     def forward(self, features: Tensor, num_frames: Tensor, seeds: Tensor) -> Tensor:
         """Mask a batch.
 
@@ -199,7 +204,7 @@ class FeatureMask(nn.Module):
         Returns:
             float [B, F, C].
         """
-        if self.num_bands + self.num_stretches == 0:
+        if not self.active:
             return features
         draws = torch.stack([self._draws(seed) for seed in seeds.tolist()])
         bands, stretches = draws[:, :, : self.num_bands], draws[:, :, self.num_bands :]

@@ -1,4 +1,4 @@
-"""From frames to one vector: weighted sum of layers, attentive statistics."""
+"""From many frames to few and to one vector: average of neighbours, weighted sum of layers, attentive statistics."""
 
 from collections.abc import Sequence
 
@@ -9,6 +9,27 @@ from torch import Tensor, nn
 from pixel_mm.models.frontend import full_precision, padding_mask
 
 _MIN_VARIANCE = 1e-5
+
+
+def average_neighbours(frames: Tensor, num_frames: Tensor, stride: int) -> Tensor:
+    """Average each run of `stride` neighbouring frames into one.
+
+    Args:
+        frames: float [B, F, D], zero where there is padding.
+        num_frames: int64 [B].
+        stride: frames that become one; an utterance's last run may be shorter, and is averaged over what it has.
+
+    Returns:
+        float [B, ceil(F / stride), D], zero where there is padding.
+    """
+    if stride == 1:
+        return frames
+    num_runs = (frames.shape[1] + stride - 1) // stride
+    whole = F.pad(frames, (0, 0, 0, stride - 1))[:, : num_runs * stride]
+    sums = whole.unflatten(1, (num_runs, stride)).sum(2)
+    begin = stride * torch.arange(num_runs, device=frames.device)
+    counts = (num_frames.unsqueeze(1) - begin).clamp(1, stride)
+    return sums / counts.unsqueeze(2).to(sums.dtype)
 
 
 class LayerWeightedSum(nn.Module):

@@ -112,7 +112,10 @@ def _key(network: EmotionRegressor, dtype: str, augment_fingerprint: str) -> str
         "architecture": network.encoder.architecture,
         "weights": fingerprint(trunk_tensors(network.encoder, depth)),
         "states": list(network.trunk_states),
-        "mask": repr(getattr(network.encoder, "mask", None)),
+        # Whether the trunk averages frames; what happens above it is not kept.
+        "frame_stride": network.frame_stride if network.stride_depth <= depth else 1,
+        "stride_depth": network.stride_depth if network.stride_depth <= depth else 0,
+        "mask": repr(network.encoder.mask) if network.encoder.masks else None,
         "augment": augment_fingerprint,
         "dtype": dtype,
     }

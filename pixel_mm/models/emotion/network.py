@@ -10,7 +10,7 @@ from pixel_mm.models.checkpoint import DescribedNetwork
 from pixel_mm.models.encoders.encoder import SpeechEncoder
 from pixel_mm.models.freezing import frozen_depth, rest_frozen_parts
 from pixel_mm.models.frontend import check_lengths, full_precision, normalise_level
-from pixel_mm.models.pooling import AttentiveStatistics, LayerWeightedSum
+from pixel_mm.models.pooling import AttentiveStatistics, LayerWeightedSum, average_neighbours
 
 DIMENSIONS = ("valence", "arousal", "dominance")
 
@@ -63,6 +63,8 @@ class EmotionRegressor(DescribedNetwork):
         embedding_size: int = 256,
         dropout: float = 0.1,
         dimensions: Sequence[str] = DIMENSIONS,
+        frame_stride: int = 1,
+        stride_depth: int = 0,
     ) -> None:
         """Build the head on an encoder.
 
@@ -76,6 +78,9 @@ class EmotionRegressor(DescribedNetwork):
             embedding_size: E.
             dropout: before and after the hidden layer, in training.
             dimensions: names of the scores.
+            frame_stride: neighbouring frames that are averaged into one: the layers above run on so many fewer. How
+                something is said changes slower than the words.
+            stride_depth: hidden state that is averaged, 0 to L; those below it are when they are summed.
 
         Raises:
             ValueError: states that the encoder has not, or layers above the last of them, which would never be used.
@@ -83,6 +88,12 @@ class EmotionRegressor(DescribedNetwork):
         super().__init__()
         self.dimensions, self.emotion_labels = tuple(dimensions), tuple(emotion_labels)
         self.state_numbers = _check_states(states, encoder.num_layers)
+        if frame_stride < 1 or not 0 <= stride_depth <= encoder.num_layers:
+            raise ValueError(
+                f"model.frame_stride is {frame_stride} and model.stride_depth {stride_depth}; "
+                f"need 1 or more, and 0 to {encoder.num_layers}"
+            )
+        self.frame_stride, self.stride_depth = frame_stride, stride_depth
         self.encoder = encoder
         self.layer_sum = LayerWeightedSum(len(self.state_numbers))
         self.projection = nn.Sequential(nn.Linear(encoder.hidden_size, projection_size), nn.GELU())
@@ -110,6 +121,8 @@ class EmotionRegressor(DescribedNetwork):
         return {
             "encoder": dict(self.encoder.architecture),
             "states": list(self.state_numbers),
+            "frame_stride": self.frame_stride,
+            "stride_depth": self.stride_depth if self.frame_stride > 1 else 0,
             "dimensions": list(self.dimensions),
             "emotion_labels": list(self.emotion_labels),
         }
@@ -163,15 +176,29 @@ class EmotionRegressor(DescribedNetwork):
             waveform = normalise_level(waveform.float(), num_samples)
         first = self.encoder.front_end(waveform, num_samples, mask_seeds)
         kept = self.trunk_states
-        rest = self.encoder.forward_from(first.states[0], first.num_frames, 0, until=kept[-1])
-        states = first.states + rest.states
-        return tuple(states[number] for number in kept), first.num_frames
+        states, num_frames = self._climb({0: first.states[0]}, first.num_frames, kept[-1], averaged=False)
+        return tuple(states[number] for number in kept), num_frames
+
+    def _climb(
+        self, states: dict[int, Tensor], num_frames: Tensor, depth: int, averaged: bool
+    ) -> tuple[dict[int, Tensor], Tensor]:
+        """All states by number, up to `depth`, averaged where that is passed on the way."""
+        if not averaged and depth >= self.stride_depth:
+            states = self._run_layers(states, num_frames, self.stride_depth)
+            stride = self.frame_stride
+            states = {number: average_neighbours(state, num_frames, stride) for number, state in states.items()}
+            num_frames = (num_frames + stride - 1) // stride
+        return self._run_layers(states, num_frames, depth), num_frames
+
+    def _run_layers(self, states: dict[int, Tensor], num_frames: Tensor, depth: int) -> dict[int, Tensor]:
+        top = max(states)
+        rest = self.encoder.forward_from(states[top], num_frames, top, until=depth).states if depth > top else ()
+        return states | dict(enumerate(rest, start=top + 1))
 
     def _from_states(self, states: tuple[Tensor, ...], num_frames: Tensor) -> EmotionOutput:
-        kept = self.trunk_states
-        rest = self.encoder.forward_from(states[-1], num_frames, kept[-1]).states
-        numbers = (*kept, *range(kept[-1] + 1, self.encoder.num_layers + 1))
-        by_number = dict(zip(numbers, (*states, *rest), strict=True))
+        kept = dict(zip(self.trunk_states, states, strict=True))
+        averaged = max(kept) >= self.stride_depth
+        by_number, num_frames = self._climb(kept, num_frames, self.encoder.num_layers, averaged)
         frames = self.projection(self.layer_sum([by_number[number] for number in self.state_numbers]))
         embedding = self.hidden(self.pooling(frames, num_frames))
         with full_precision(embedding.device.type):

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
+from pixel_mm.models.frontend import FeatureMask
+
 
 class EncoderStates(NamedTuple):
     """Hidden states of a batch.
@@ -34,6 +36,7 @@ class SpeechEncoder(nn.Module, ABC):
         num_layers: L, the layers after the front end.
         hidden_size: D.
         frame_rate_hz: frames per second of speech.
+        mask: random masks over the features in training, or None.
         architecture: what defines the computation beside the weights, by name: with the same architecture and weights,
             two encoders compute the same.
     """
@@ -41,7 +44,13 @@ class SpeechEncoder(nn.Module, ABC):
     num_layers: int
     hidden_size: int
     frame_rate_hz: float
+    mask: FeatureMask | None
     architecture: dict[str, Any]
+
+    @property
+    def masks(self) -> bool:
+        """Whether mask seeds change anything."""
+        return self.mask is not None and self.mask.active
 
     @abstractmethod
     def layer_stack(self) -> nn.ModuleList:
