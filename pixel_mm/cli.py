@@ -111,7 +111,7 @@ def refuse_missing(cfg: DictConfig) -> None:
     if missing:
         hint = "; docs/corpora.md says what each corpus's folder holds, and where to get it"
         raise MissingOptionError(
-            f"{', '.join(missing)} must be given, there is no default: add {' '.join(f'{name}=VALUE' for name in missing)}"
+            f"{', '.join(missing)}: there is no default; add {' '.join(f'{name}=VALUE' for name in missing)}"
             f"{hint if any(name.endswith('data.root') for name in missing) else ''}"
         )
 

@@ -7,7 +7,6 @@ The run folder holds the resolved config, the environment, checkpoints of the tr
 (`pixel_mm.runs.RunFolder`). docs/training.md tells the options.
 """
 
-import logging
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,12 +19,12 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 from pytorch_lightning.callbacks import LearningRateMonitor, ProgressBar
 from pytorch_lightning.loggers import Logger
-from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities import rank_zero_info, rank_zero_only
 
 from pixel_mm.cli import run
 from pixel_mm.data.datamodule import SpeechDataModule
 from pixel_mm.environment import describe_environment
-from pixel_mm.models.checkpoint import load_trained
+from pixel_mm.models.checkpoint import DescribedNetwork, load_trained
 from pixel_mm.precision import pick_precision
 from pixel_mm.runs import RunError, RunFolder, remove_leftovers, write_json
 from pixel_mm.training.callbacks import AtomicCheckpoints
@@ -33,8 +32,6 @@ from pixel_mm.training.configuration import write_config
 from pixel_mm.training.loggers import finish, publish, shows_more
 from pixel_mm.training.trunk import use_trunk_cache
 from pixel_mm.training.worst_clips import worst_clips
-
-log = logging.getLogger(__name__)
 
 
 class TrainError(ValueError):
@@ -78,7 +75,7 @@ def fit(cfg: DictConfig, datamodule: SpeechDataModule | None = None) -> TrainRes
     trainer = build_trainer(cfg, has_validation=bool(datamodule.parts.validation))
     begin(folder, cfg, trainer.loggers)
     try:
-        use_trunk_cache(cfg, module.network, datamodule, trainer.strategy.root_device)
+        use_trunk_cache(cfg, _network_of(module), datamodule, trainer.strategy.root_device)
         trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint)
         metrics = _check_trained(trainer) | _choose_and_test(cfg, trainer, module, datamodule, folder)
         if trainer.is_global_zero:
@@ -94,6 +91,12 @@ def build_module(cfg: DictConfig, datamodule: SpeechDataModule) -> pl.LightningM
     network = instantiate(cfg.model, emotion_labels=datamodule.emotion_labels)
     adapted = instantiate(cfg.adaptation)(network)
     return instantiate(cfg.module, network=network if adapted is None else adapted)
+
+
+def _network_of(module: pl.LightningModule) -> DescribedNetwork:
+    network = module.network
+    assert isinstance(network, DescribedNetwork)
+    return network
 
 
 def build_trainer(cfg: DictConfig, has_validation: bool) -> pl.Trainer:
@@ -179,7 +182,7 @@ def _choose_and_test(
 ) -> dict[str, float]:
     """Leave the chosen weights in the network, and score the test part with them."""
     if datamodule.parts.validation and folder.best_checkpoint.is_file():
-        load_trained(module.network, folder.best_checkpoint)
+        load_trained(_network_of(module), folder.best_checkpoint)
     if not cfg.test or not datamodule.parts.test:
         return {}
     trainer.test(module, datamodule=datamodule, verbose=False)
@@ -198,11 +201,11 @@ def _conclude(
     write_json(folder.metrics, {name: value if math.isfinite(value) else None for name, value in metrics.items()})
     write_json(folder.bad_clips, datamodule.bad_clips)
     shown = [logger for logger in trainer.loggers if shows_more(logger)]
-    if not shown or trainer.fast_dev_run:
+    if not shown or cfg.trainer.get("fast_dev_run"):
         return
     worst = []
     if part := datamodule.parts.test or datamodule.parts.validation:
-        network = module.network.eval()
+        network = _network_of(module).eval()
         datamodule.trainer = None  # all clips of the part, not this rank's share
         worst = worst_clips(network, datamodule.loader(part), cfg.worst_clips, trainer.strategy.root_device)
     publish(shown, folder, metrics, worst, datamodule.utterances)
@@ -228,8 +231,7 @@ def main(cfg: DictConfig) -> float | None:
         raise TrainError("a sweep of distributed runs needs processes of its own: add launcher=local or launcher=slurm")
     cfg.paths.run = hydra_config.runtime.output_dir
     result = fit(cfg)
-    if rank_zero_only.rank == 0:
-        log.info("run folder: %s", result.run_folder.path)
+    rank_zero_info("run folder: %s", result.run_folder.path)
     value = result.metrics.get(cfg.optimised_metric)
     if value is None and sweeping:
         raise TrainError(f"optimised_metric={cfg.optimised_metric}: the run has {', '.join(sorted(result.metrics))}")

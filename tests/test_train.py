@@ -147,9 +147,9 @@ def test_a_frozen_trunk_runs_once_per_clip_and_changes_nothing(tiny: Any, monkey
     runs: list[int] = []
     trunk = EmotionRegressor.trunk
 
-    def counted(self: EmotionRegressor, waveform: torch.Tensor, num_samples: torch.Tensor) -> Any:
+    def counted(self: EmotionRegressor, waveform: torch.Tensor, *others: Any) -> Any:
         runs.append(len(waveform))
-        return trunk(self, waveform, num_samples)
+        return trunk(self, waveform, *others)
 
     monkeypatch.setattr(EmotionRegressor, "trunk", counted)
     options = ("adaptation=frozen", "augment=none", "trunk_cache.dtype=float32")

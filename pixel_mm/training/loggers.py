@@ -68,7 +68,7 @@ def _publish_to_wandb(
     logger.experiment.summary.update(metrics)
     logger.experiment.log({f"figures/{figure.stem}": wandb.Image(str(figure)) for figure in figures})
     if worst:
-        columns = ["clip", "audio", "error", "emotion", "predicted"]
+        columns: list[str | int] = ["clip", "audio", "error", "emotion", "predicted"]
         columns += [f"{kind} {name}" for name in DIMENSIONS for kind in ("true", "predicted")]
         logger.experiment.log({"worst_clips": wandb.Table(columns=columns, data=_rows(worst, utterances))})
     artifact = wandb.Artifact(re.sub(r"[^\w.-]", "_", f"model-{logger.experiment.id}"), type="model")

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pixel_mm.data.batching import NO_EMOTION, Batch, StateBatch
+from pixel_mm.data.batching import NO_EMOTION, Batch, StateBatch, WaveformBatch
 from pixel_mm.data.emotions import DIMENSIONS
 
 
@@ -55,6 +55,7 @@ def _score(network: Any, batch: Batch) -> list[ScoredClip]:
     if isinstance(batch, StateBatch):
         output = network.from_trunk(batch.states, batch.num_frames)
     else:
+        assert isinstance(batch, WaveformBatch)
         output = network(batch.waveform, batch.num_samples)
     probabilities = output.emotion_logits.float().softmax(dim=-1)
     labels = network.emotion_labels
