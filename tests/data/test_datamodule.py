@@ -286,6 +286,15 @@ def test_a_resumed_training_sees_what_an_uninterrupted_one_would(tmp_path: Path,
     assert resumed.seen == whole.seen[steps:]
 
 
+def test_a_loader_that_went_on_can_be_stopped_again(tmp_path: Path) -> None:
+    loader = make(write_corpus(tmp_path)).train_dataloader()
+    whole = [batch.keys for batch in loader]
+    loader.load_state_dict({"epoch": 0, "batches": 1})
+    rest = iter(loader)
+    assert next(rest).keys == whole[1]
+    assert loader.state_dict() == {"epoch": 0, "batches": 2}
+
+
 def test_padding_of_a_batch_is_there_to_be_logged(tmp_path: Path) -> None:
     data = make(write_corpus(tmp_path))
     loader = data.train_dataloader()
