@@ -70,10 +70,10 @@ def cosine_with_warmup(optimizer: Optimizer, total_steps: int, warmup_share: flo
 
 
 def _one_cycle_factor(total: int, share: float, start: float, end: float, step: int) -> float:
-    top = share * (total - 1)
+    top = max(share * total - 1, 0.0)
     if step < top:
         return _cosine(start, 1.0, step / top)
-    return _cosine(1.0, end, min(1.0, (step - top) / max(total - 1 - top, 1)))
+    return _cosine(1.0, end, min(1.0, (step - top) / max(total - 1 - top, 1.0)))
 
 
 def _warmup_factor(total: int, share: float, step: int) -> float:

@@ -86,7 +86,7 @@ def regressor(encoder: SpeechEncoder | None = None, dropout: float = 0.0) -> Emo
 
 
 def speech(*lengths: int, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Waveforms float32 [B, T] like voices (a gliding buzz that comes and goes, and noise), zero-padded; lengths [B]."""
+    """Waveforms float32 [B, T] somewhat like voices (a gliding buzz, and noise), zero-padded; lengths int64 [B]."""
     generator = torch.Generator().manual_seed(seed)
     waveform = torch.zeros(len(lengths), max(lengths))
     for row, length in enumerate(lengths):

@@ -1,10 +1,11 @@
 """The emotion regressor in Lightning: batches to losses, optimiser, weight averaging, checkpoints, logs."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.trainer.states import TrainerFn
 from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 from torch.optim import Optimizer
@@ -19,20 +20,11 @@ from pixel_mm.models.gather import gather_rows
 from pixel_mm.models.optimisation import WeightAverage, parameter_groups
 
 
-class LabelledBatch(Protocol):
-    """What a batch must have: these, and either `waveform` and `num_samples`, or `states` and `num_frames`.
-
-    A batch of waveforms may have `mask_seeds`.
-    """
-
-    ratings: Tensor
-    emotion: Tensor
-
-
 class EmotionModule(pl.LightningModule):
     """Trains an `EmotionRegressor`. Logs `PART/loss`, its terms, and on whole parts the measures of `measure`.
 
-    Losses are of the whole batch, over all devices.
+    A batch has `ratings`, `emotion`, and either `waveform`, `num_samples`, `mask_seeds` or a trunk's `states`,
+    `num_frames`. Losses are of the whole batch, over all devices.
     """
 
     def __init__(
@@ -54,25 +46,23 @@ class EmotionModule(pl.LightningModule):
             scheduler: makes one from the optimiser and `total_steps`; None keeps the rates.
             head_learning_rate: of what begins with random weights.
             encoder_learning_rate: of the encoder.
-            average_decay: of the running average of the weights, which is what is validated and used; None averages
-                nothing.
+            average_decay: of the running average of weights that is validated, saved and used; None averages nothing.
         """
         super().__init__()
-        self.network, self.losses = network, losses
-        self.optimizer, self.scheduler = optimizer, scheduler
+        self.network, self.losses, self.optimizer, self.scheduler = network, losses, optimizer, scheduler
         self.head_learning_rate, self.encoder_learning_rate = head_learning_rate, encoder_learning_rate
         self.average = WeightAverage(trained_parameters(network), average_decay) if average_decay is not None else None
         self.strict_loading = False  # a checkpoint lacks what is frozen; on_load_checkpoint checks it instead
         self._seen: list[tuple[Tensor, ...]] = []
 
-    def forward(self, batch: LabelledBatch) -> EmotionOutput:
+    def forward(self, batch: Any) -> EmotionOutput:
         """Score a batch of waveforms, or of states of the frozen trunk."""
-        inputs: Any = batch
         if hasattr(batch, "states"):
-            return self.network.from_trunk(inputs.states, inputs.num_frames)
-        return self.network(inputs.waveform, inputs.num_samples, getattr(inputs, "mask_seeds", None))
+            return self.network.from_trunk(batch.states, batch.num_frames)
+        output: EmotionOutput = self.network(batch.waveform, batch.num_samples, batch.mask_seeds)
+        return output
 
-    def training_step(self, batch: LabelledBatch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
         """Loss of a batch, over all devices."""
         rows = self._rows(batch)
         losses = self.losses(*rows)
@@ -85,37 +75,35 @@ class EmotionModule(pl.LightningModule):
         if self.average is not None:
             self.average.update()
 
-    def validation_step(self, batch: LabelledBatch, batch_idx: int) -> None:
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Keep what the network says, for the whole part's measures."""
         self._seen.append(self._rows(batch))
 
     test_step = validation_step
-
-    def on_validation_epoch_start(self) -> None:
-        """Validate the averaged weights."""
-        self._use_average(True)
-
-    def on_validation_epoch_end(self) -> None:
-        """Log the part's measures; go on with the weights of the last step."""
-        self._log_measures("validation")
-        self._use_average(False)
-
-    def on_test_epoch_start(self) -> None:
-        """Test the averaged weights."""
-        self._use_average(True)
-
-    def on_test_epoch_end(self) -> None:
-        """Log the part's measures."""
-        self._log_measures("test")
 
     def on_fit_start(self) -> None:
         """Train the weights of the last step, and say how many they are."""
         self._use_average(False)
         rank_zero_info("training %d of %d parameters", *count(self.network))
 
+    def on_validation_epoch_start(self) -> None:
+        """Validate the averaged weights."""
+        self._use_average(True)
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the part's measures; training goes on with the weights of the last step."""
+        self._log_measures("validation")
+        self._use_average(self.trainer.state.fn != TrainerFn.FITTING)
+
     def on_fit_end(self) -> None:
         """Leave the averaged weights in the network: they are the result."""
         self._use_average(True)
+
+    on_test_epoch_start = on_fit_end
+
+    def on_test_epoch_end(self) -> None:
+        """Log the part's measures."""
+        self._log_measures("test")
 
     def configure_optimizers(self) -> Any:
         """Optimiser over what is trained, and schedule over the training's steps."""
@@ -150,7 +138,7 @@ class EmotionModule(pl.LightningModule):
         if self.average is not None:
             self.average.use(averaged)
 
-    def _rows(self, batch: LabelledBatch) -> tuple[Tensor, ...]:
+    def _rows(self, batch: Any) -> tuple[Tensor, ...]:
         """Scores, logits, ratings and emotions of a batch, of all devices."""
         output = self(batch)
         return tuple(map(gather_rows, (output.scores, output.emotion_logits, batch.ratings, batch.emotion)))
@@ -163,4 +151,4 @@ class EmotionModule(pl.LightningModule):
 
     def _log(self, part: str, values: Mapping[str, Tensor | float], rows: tuple[Tensor, ...]) -> None:
         named = {f"{part}/{name}": value for name, value in values.items()}
-        self.log_dict(named, on_step=False, on_epoch=True, batch_size=len(rows[0]), prog_bar=False)
+        self.log_dict(named, on_step=False, on_epoch=True, batch_size=len(rows[0]), sync_dist=True)
