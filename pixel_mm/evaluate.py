@@ -1,7 +1,7 @@
 """Evaluate a recipe on speakers it has not learnt from, or a finished model's behaviour.
 
     python -m pixel_mm.evaluate experiment=emotion data=emodb data.root=DIR protocol=leave_one_speaker_out
-    python -m pixel_mm.evaluate experiment=emotion data=emodb data.root=DIR protocol.folds=[0,3]
+    python -m pixel_mm.evaluate experiment=emotion data=emodb data.root=DIR protocol.folds=[0,3] jobs=2
     python -m pixel_mm.evaluate experiment=emotion data=ravdess data.root=DIR protocol=k_fold protocol.num_folds=6
     python -m pixel_mm.evaluate experiment=emotion data=emodb data.root=DIR protocol=cross_corpus \
         data@test_data=ravdess test_data.root=DIR
@@ -12,11 +12,12 @@ that are left. docs/evaluation.md says what the numbers mean.
 """
 
 import logging
-import shutil
-from functools import lru_cache
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from hydra.core.hydra_config import HydraConfig
 from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
@@ -25,24 +26,23 @@ from pixel_mm.cli import run
 from pixel_mm.data.corpora.corpus import Corpus
 from pixel_mm.data.datamodule import SpeechDataModule
 from pixel_mm.evaluation.behaviours import run_suite
-from pixel_mm.evaluation.cross_corpus import PairedCorpus
 from pixel_mm.evaluation.fold_training import FoldTrainer, Trainer
 from pixel_mm.evaluation.folds import claim, describe, run_folds
+from pixel_mm.evaluation.jobs import FoldJob, processes, train_fold
 from pixel_mm.evaluation.predictions import Predictions
-from pixel_mm.evaluation.protocols import CrossCorpus, Fold, Protocol
+from pixel_mm.evaluation.preparation import EvaluateError, Preparation
+from pixel_mm.evaluation.protocols import Fold
 from pixel_mm.evaluation.summary import plane_points, summarise
+from pixel_mm.evaluation.tracking import track
 from pixel_mm.inference.audio_emotion_recognition import AudioEmotionRecognizer
 from pixel_mm.models.emotion.network import EmotionRegressor
 from pixel_mm.reports.behaviour_report import write_behaviour_report
 from pixel_mm.reports.emotion_report import write_emotion_report
 from pixel_mm.runs import RunFolder
-from pixel_mm.train import begin, fit
+from pixel_mm.train import begin, build_module, fit
+from pixel_mm.training.trunk import use_trunk_cache
 
 log = logging.getLogger(__name__)
-
-
-class EvaluateError(ValueError):
-    """A configuration that cannot be evaluated."""
 
 
 def evaluate(cfg: DictConfig, train: Trainer) -> dict[str, Any]:
@@ -59,70 +59,47 @@ def evaluate(cfg: DictConfig, train: Trainer) -> dict[str, Any]:
         ValueError: a protocol that these rows cannot be put under, or a folder that holds another evaluation.
     """
     folder = Path(cfg.paths.run)
-    protocol: Protocol = instantiate(cfg.protocol)
-    corpus = build_corpus(cfg, protocol)
-
-    @lru_cache(maxsize=1)  # one seed after the other; each seed mixes and augments the clips in its own way
-    def make_data(seed: int) -> SpeechDataModule:
-        seeded = cfg.copy()
-        seeded.seed = seed
-        made: SpeechDataModule = instantiate(seeded.datamodule, corpus=corpus)
-        made.setup()
-        return made
-
+    prepared = Preparation(cfg)
     seeds = list(cfg.seeds)
-    data = make_data(seeds[0])
-    folds = protocol.folds(data.utterances)
-    chosen = protocol.select(folds)
+    data = prepared.data(seeds[0])
+    folds = prepared.protocol.folds(data.utterances)
+    chosen = prepared.protocol.select(folds)
     plain = OmegaConf.to_container(cfg, resolve=True)
     description = describe(plain, data.utterances)  # type: ignore[arg-type]  # a DictConfig gives a dict
     claim(folder, description)
     begin(RunFolder(folder), cfg, [])
-    fold_trainer = FoldTrainer(cfg, make_data, train)
-
-    def one_fold(fold: Fold, seed: int, place: Path) -> Predictions:
-        made = fold_trainer(fold, seed, place)
-        if not cfg.keep_checkpoints:
-            shutil.rmtree(place / "checkpoints", ignore_errors=True)
-        return made
-
-    table = run_folds(chosen, seeds, folder, one_fold, tell=log.info)
+    with processes(cfg.jobs) as pool:
+        if pool is None:
+            run_fold: Callable[[Fold, int, Path], Predictions] = partial(
+                train_fold, FoldTrainer(cfg, prepared.data, train)
+            )
+        else:
+            for seed in seeds:
+                prepare_trunk(cfg, seed, prepared.data(seed))
+            run_fold = FoldJob(cfg, train)
+        table = run_folds(chosen, seeds, folder, run_fold, tell=log.info, pool=pool)
     metrics = summarise(
         table,
-        protocol.name,
-        title_of(corpus),
+        prepared.protocol.name,
+        prepared.title,
         chosen,
         len(folds),
-        data,
+        prepared.data(seeds[0]),
         description["hash"],
         num_worst_clips=cfg.worst_clips,
     )
     report = folder / "report"
     table.write(report / "predictions.csv")
     write_emotion_report(report, metrics, plane_points(table))
+    track(cfg, metrics, table)
     return metrics
 
 
-def build_corpus(cfg: DictConfig, protocol: Protocol) -> Corpus:
-    """The corpus to read; for the cross-corpus protocol both of them as one.
-
-    Raises:
-        EvaluateError: the protocol and `test_data` don't fit together.
-    """
-    corpus: Corpus = instantiate(cfg.data.corpus)
-    test_data = cfg.get("test_data")
-    if isinstance(protocol, CrossCorpus) != (test_data is not None):
-        raise EvaluateError(
-            "protocol=cross_corpus and data@test_data=NAME test_data.root=DIR go together; give both or neither"
-        )
-    return corpus if test_data is None else PairedCorpus(corpus, instantiate(test_data.corpus))
-
-
-def title_of(corpus: Corpus) -> str:
-    """What reports call the corpus."""
-    if isinstance(corpus, PairedCorpus):
-        return f"{corpus.train.title} (trained on), {corpus.test.title} (tested on)"
-    return corpus.title
+def prepare_trunk(cfg: DictConfig, seed: int, data: SpeechDataModule) -> None:
+    """Run the frozen trunk on all clips, so that no two folds do."""
+    seeded = cfg.copy()
+    seeded.seed = seed
+    use_trunk_cache(seeded, build_module(seeded, data).network, data, torch.device("cpu"))
 
 
 def train_network(cfg: DictConfig, data: SpeechDataModule) -> EmotionRegressor:

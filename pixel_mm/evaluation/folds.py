@@ -10,6 +10,7 @@ another, the folds would not belong together: it is refused.
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ _IRRELEVANT_GROUPS = frozenset(
         "trunk_cache",
         "seeds",
         "keep_checkpoints",
+        "jobs",
         "worst_clips",
         "model_folder",
     }
@@ -118,6 +120,7 @@ def run_folds(
     folder: Path,
     train_and_predict: Callable[[Fold, int, Path], Predictions],
     tell: Callable[[str], None] = print,
+    pool: Executor | None = None,
 ) -> Predictions:
     """Train and test every fold that isn't done yet, and gather all predictions.
 
@@ -127,26 +130,36 @@ def run_folds(
         folder: of the evaluation, claimed by `claim`.
         train_and_predict: of a fold, a seed and the fold's own folder; predicts exactly the fold's test rows.
         tell: gets a line per fold.
+        pool: runs the folds, as many at once as it has workers; None runs one after the other, here.
 
     Returns:
         Predictions of all folds and seeds.
     """
-    parts: list[Predictions] = []
-    total = len(folds) * len(seeds)
+    parts: dict[tuple[int, int], Predictions] = {}
+    left: list[tuple[Fold, int, Path]] = []
     for seed in seeds:
         for fold in folds:
             place = fold_folder(folder, fold, seed, seeds[0])
-            stored = place / PREDICTIONS
-            name = f"fold {fold.number}, seed {seed} ({len(parts) + 1} of {total})"
-            if stored.is_file():
-                tell(f"{name}: done before")
-                parts.append(Predictions.read(stored))
-                continue
-            tell(f"{name}: {len(fold.train)} clips train, {len(fold.test)} test")
-            made = train_and_predict(fold, seed, place)
-            made.write(stored)
-            parts.append(made)
-    return join(parts)
+            if (place / PREDICTIONS).is_file():
+                tell(f"fold {fold.number}, seed {seed}: done before")
+                parts[seed, fold.number] = Predictions.read(place / PREDICTIONS)
+            else:
+                left.append((fold, seed, place))
+
+    def keep(fold: Fold, seed: int, place: Path, made: Predictions) -> None:
+        made.write(place / PREDICTIONS)
+        parts[seed, fold.number] = made
+        tell(f"fold {fold.number}, seed {seed}: done, {len(parts)} of {len(seeds) * len(folds)}")
+
+    if pool is None:
+        for fold, seed, place in left:
+            tell(f"fold {fold.number}, seed {seed}: {len(fold.train)} clips train, {len(fold.test)} test")
+            keep(fold, seed, place, train_and_predict(fold, seed, place))
+    else:
+        running = {pool.submit(train_and_predict, *task): task for task in left}
+        for future in as_completed(running):
+            keep(*running[future], future.result())
+    return join([parts[seed, fold.number] for seed in seeds for fold in folds])
 
 
 def _flatten(value: Any, name: str = "") -> dict[str, Any]:

@@ -25,14 +25,15 @@ def test_loudness_that_tells_nothing_is_at_chance(make_rows):
 
 
 def test_the_baseline_learns_from_training_rows_alone(make_rows):
-    # The test speaker's loudness runs the other way: with a peek at their labels the baseline could do better than 0.
-    rows = make_rows(speakers=4, clips=4)
-    levels = [
-        (-10 if u.emotion == "sadness" else -40) if u.speaker == "s3" else (-40 if u.emotion == "sadness" else -10)
-        for u in rows
-    ]
-    fold = LeaveOneSpeakerOut().folds(rows)[3]
+    # The test speaker's loudness runs the other way, in ten times as many clips: a baseline that peeked at them
+    # would get them all right, an honest one gets them all wrong.
+    few = [u for u in make_rows(speakers=2, clips=2) if u.speaker == "s0"]
+    many = [u for u in make_rows(speakers=2, clips=20) if u.speaker == "s1"]
+    rows = few + many
+    levels = [-10 if (u.emotion == "sadness") == (u.speaker == "s1") else -40 for u in rows]
+    fold = LeaveOneSpeakerOut().folds(rows)[1]
     assert loudness_only([fold], rows, levels)["scores"]["arousal"]["ua"] == 0
+    assert loudness_only([fold], rows, levels)["ccc"]["arousal"] < 0
 
 
 def test_clips_without_a_level_and_one_class_are_survived(make_rows):
