@@ -1,4 +1,4 @@
-"""Speed perturbation, as an audiomentations transform: it has time stretching and pitch shifting, but not both at once."""
+"""Speed perturbation, as an audiomentations transform: that has time stretching and pitch shifting, but never both."""
 
 import random
 from collections.abc import Sequence
