@@ -116,7 +116,7 @@ def _read(path: str | Path) -> Any:
         return torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no checkpoint {path}") from error
-    except (UnpicklingError, RuntimeError, EOFError, KeyError, ValueError) as error:
+    except (UnpicklingError, OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
         raise CheckpointError(f"checkpoint {path} is damaged or not one: {error}") from error
 
 

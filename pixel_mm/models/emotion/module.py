@@ -84,6 +84,7 @@ class EmotionModule(pl.LightningModule):
     def on_fit_start(self) -> None:
         """Train the weights of the last step, and say how many they are."""
         self._use_average(False)
+        self.train()  # Lightning leaves modes alone, and freezing came after the network was made
         rank_zero_info("training %d of %d parameters", *count(self.network))
 
     def on_validation_epoch_start(self) -> None:
