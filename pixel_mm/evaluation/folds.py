@@ -39,9 +39,11 @@ _IRRELEVANT_GROUPS = frozenset(
 _IRRELEVANT_KEYS = frozenset(
     {
         "root",
+        "dirpath",
+        "folder",
         "folds",
         "num_workers",
-        "cache_decoded",
+        "cache_gigabytes",
         "max_bad_share",
         "accelerator",
         "devices",

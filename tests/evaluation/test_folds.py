@@ -12,6 +12,7 @@ CONFIG = {
     "protocol": {"_target_": "x", "folds": None},
     "paths": {"run": "/r"},
     "seeds": [1],
+    "callbacks": {"last": {"dirpath": "/r/checkpoints"}},
 }
 
 
@@ -77,6 +78,7 @@ def test_where_and_how_it_is_computed_does_not_matter(make_rows, tmp_path):
         "protocol": {"_target_": "x", "folds": [0, 3]},
         "paths": {"run": "/s"},
         "seeds": [1, 2],
+        "callbacks": {"last": {"dirpath": "/s/checkpoints"}},
     }
     claim(tmp_path, describe(elsewhere, make_rows()))
 
@@ -85,6 +87,7 @@ def test_where_and_how_it_is_computed_does_not_matter(make_rows, tmp_path):
     ("change", "what"),
     [
         ({"trainer": {"max_epochs": 4, "accelerator": "cpu"}}, r"trainer.max_epochs: 3 -> 4"),
+        ({"callbacks": {"early": {"patience": 3}}}, r"callbacks.early.patience: None -> 3"),
         ({"seed": 2}, r"seed: 1 -> 2"),
         ({"adaptation": {"last": 2}}, r"adaptation.last: None -> 2"),
     ],
