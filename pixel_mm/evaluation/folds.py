@@ -26,7 +26,6 @@ _IRRELEVANT_GROUPS = frozenset(
     {
         "paths",
         "logger",
-        "callbacks",
         "resume",
         "trunk_cache",
         "seeds",
