@@ -36,7 +36,8 @@ def export_onnx(graph: nn.Module, spec: ModelSpec, path: Path) -> None:
     Raises:
         RuntimeError: torch cannot express the graph in ONNX.
     """
-    with _quiet():
+    # Without gradients: torch picks attention kernels by them, and their layouts must not change between its passes.
+    with _quiet(), torch.no_grad():
         program = torch.onnx.export(
             graph,
             example_inputs(spec),
