@@ -3,17 +3,20 @@
     python -m benchmarks.emotion_speed --output FILE.json [--run RUN_DIR] [--quick]
 
 Measures (the numbers are those of the targets):
+  3  clips trained per second, against `transformers.Trainer` with the stock feature extractor; see
+     benchmarks.training_speed. On EmoDB where --emodb-root has it, else on the synthetic corpus
   4  one 3 s clip, from a 16 kHz array in memory to its scores: the exported ONNX against the stock `transformers`
      Whisper encoder (with its feature extractor, which pads to 30 s) under the same head, same weights, in PyTorch
   5  largest difference of any score or probability between a clip alone and the same clip in a batch, for every encoder
      family, in PyTorch and in the export
 
 Without --run the encoder is Whisper base with its published weights under a random head; the other families have
-published sizes and random weights. Takes about ten minutes on two cores and 4 GiB; --quick about two,
-with tiny networks.
+published sizes and random weights. Takes about half an hour on two cores and 6 GiB; --quick about two
+minutes, with tiny networks.
 """
 
 import argparse
+import os
 import statistics
 import tempfile
 import time
@@ -28,6 +31,7 @@ from torch import nn
 
 from benchmarks.report import Measure, print_table, write_report
 from benchmarks.stock_whisper import StockWhisperRegressor
+from benchmarks.training_speed import training_speed
 from pixel_mm.cli import CONFIG_DIR
 from pixel_mm.export import load_network
 from pixel_mm.exporters.emotion_graph import EmotionGraph
@@ -159,17 +163,32 @@ def _interval(ours: np.ndarray, theirs: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def training(emodb_root: Path | None, quick: bool) -> list[Measure]:
+    """Measure 3, on EmoDB or the synthetic corpus."""
+    corpus = ["data=synthetic"]
+    if emodb_root is not None and emodb_root.is_dir():
+        corpus = ["data=emodb", f"data.root={emodb_root}"]
+    if quick:
+        tiny = ["encoder=whisper_micro_random", "encoder.num_layers=6"]  # the emotion recipe names six layers
+        return training_speed([*corpus, *tiny], clips=32, stock_steps=1, rounds=1)
+    return training_speed(corpus)
+
+
 def main() -> None:
     """Measure, show and write."""
+    data = os.environ.get("PIXEL_MM_DATA")
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True, help="JSON file to write")
     parser.add_argument("--run", type=Path, help="run folder of a trained Whisper regressor to measure instead")
+    parser.add_argument(
+        "--emodb-root", type=Path, default=Path(data, "emodb") if data else None, help="default: below PIXEL_MM_DATA"
+    )
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=20, help="turns of each side of measure 4")
     parser.add_argument("--quick", action="store_true", help="smoke run with tiny networks; its numbers mean nothing")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    measures: list[Measure] = []
+    measures = training(options.emodb_root, options.quick)
     for family in FAMILIES:
         trained = options.run is not None and family == "whisper"
         network = load_network(RunFolder(options.run)) if trained else build(family, options.quick)
