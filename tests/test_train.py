@@ -57,10 +57,17 @@ def test_one_seed_gives_one_result(tiny: Any) -> None:
     assert not same(first, other)
 
 
-@pytest.mark.parametrize("kill_at", [(1, 0), (2, 1)])
-@pytest.mark.parametrize("adaptation", ["full", "frozen"])
-def test_a_resumed_run_is_the_uninterrupted_one(tiny: Any, kill_at: tuple[int, int], adaptation: str) -> None:
-    options = (f"adaptation={adaptation}", "augment=light", "model.dropout=0.3")
+@pytest.mark.parametrize(
+    ("adaptation", "kill_at"),
+    [
+        ("full", (2, 1)),
+        *(pytest.param(*case, marks=pytest.mark.slow) for case in (("full", (1, 0)), ("frozen", (2, 1)))),
+    ],
+)
+def test_a_resumed_run_is_the_uninterrupted_one(tiny: Any, adaptation: str, kill_at: tuple[int, int]) -> None:
+    # Everything random is on: dropout, masks, augmentation. The average of the weights goes on, too.
+    random = ("model.dropout=0.3", "encoder.mask.num_bands=2", "augment=light", "augment.variants=2")
+    options = (f"adaptation={adaptation}", *random, "module.average_decay=0.9")
     Witness.seen.clear()
     whole = fit(tiny("whole", *options, f"{WITNESS}}}"))
     expected = list(Witness.seen)
@@ -162,6 +169,7 @@ def test_a_frozen_trunk_runs_once_per_clip_and_changes_nothing(tiny: Any, monkey
     assert cached.metrics == pytest.approx(plain.metrics, abs=1e-4)
 
 
+@pytest.mark.slow
 def test_a_model_that_can_learn_overfits_a_few_clips(tiny: Any) -> None:
     rates = ("module.encoder_learning_rate=3e-3", "module.head_learning_rate=1e-2", "module.losses.label_smoothing=0")
     options = ("debug=overfit", "adaptation=full", "model.dropout=0", *rates)
