@@ -65,14 +65,14 @@ class TrunkCache:
         return self._path(audio_hash, variant).is_file()
 
     def get(self, audio_hash: str, variant: int | str) -> np.ndarray:
-        """States of a clip, float [S, F, D], mapped from the disk.
+        """States of a clip, float [S, F, D], mapped from the disk; writing to them changes no file.
 
         Raises:
             TrunkCacheError: they are not there.
         """
         path = self._path(audio_hash, variant)
         try:
-            states: np.ndarray = np.load(path, mmap_mode="r")
+            states: np.ndarray = np.load(path, mmap_mode="c")
         except FileNotFoundError as error:
             raise TrunkCacheError(f"trunk cache: no states at {path}; has the folder been emptied?") from error
         return states
