@@ -205,3 +205,25 @@ class RunFolder:
             raise RunError(f"run folder {self.path} has no metrics.json: the run did not finish")
         metrics: Mapping[str, float] = json.loads(self.metrics.read_text(encoding="utf-8"))
         return metrics
+
+
+def find_resume(resume: str | None, folder: RunFolder) -> Path | None:
+    """Checkpoint to go on from, or None to start anew.
+
+    Args:
+        resume: "auto" (this run folder's last checkpoint, if any), a run folder, a checkpoint file, or None.
+        folder: of the run that starts.
+
+    Raises:
+        RunError: the folder or file that is named has no checkpoint.
+    """
+    if resume is None:
+        return None
+    if resume == "auto":
+        return folder.last_checkpoint if folder.last_checkpoint.is_file() else None
+    path = Path(resume)
+    if path.is_file():
+        return path
+    if path.suffix == ".ckpt":
+        raise RunError(f"resume={path}: there is no such checkpoint")
+    return RunFolder(path).find_checkpoint("last")

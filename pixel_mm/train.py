@@ -26,10 +26,11 @@ from pixel_mm.data.datamodule import SpeechDataModule
 from pixel_mm.environment import describe_environment
 from pixel_mm.models.checkpoint import DescribedNetwork, load_trained
 from pixel_mm.precision import pick_precision
-from pixel_mm.runs import RunError, RunFolder, remove_leftovers, write_json
+from pixel_mm.runs import RunFolder, find_resume, remove_leftovers, write_json
 from pixel_mm.training.callbacks import AtomicCheckpoints
 from pixel_mm.training.configuration import write_config
 from pixel_mm.training.loggers import finish, publish, shows_more
+from pixel_mm.training.quiet import quiet_lightning
 from pixel_mm.training.trunk import use_trunk_cache
 from pixel_mm.training.worst_clips import worst_clips
 
@@ -73,16 +74,29 @@ def fit(cfg: DictConfig, datamodule: SpeechDataModule | None = None) -> TrainRes
         raise TrainError("the training part of the split has no clip; check data.* and datamodule.split")
     module = build_module(cfg, datamodule)
     trainer = build_trainer(cfg, has_validation=bool(datamodule.parts.validation))
-    begin(folder, cfg, trainer.loggers)
+    begin(folder, cfg, trainer.loggers, anew=checkpoint is None)
+    done = False
     try:
         use_trunk_cache(cfg, _network_of(module), datamodule, trainer.strategy.root_device)
-        trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint)
+        _fit_or_interrupt(trainer, module, datamodule, checkpoint)
         metrics = _check_trained(trainer) | _choose_and_test(cfg, trainer, module, datamodule, folder)
+        datamodule.trainer = None  # from here on it loads all clips of a part, not this rank's share
         if trainer.is_global_zero:
             _conclude(cfg, trainer, module, datamodule, folder, metrics)
+        done = True
     finally:
-        finish(trainer.loggers)
+        finish(trainer.loggers, failed=not done)
     return TrainResult(metrics, folder, module)
+
+
+def _fit_or_interrupt(
+    trainer: pl.Trainer, module: pl.LightningModule, datamodule: SpeechDataModule, checkpoint: Path | None
+) -> None:
+    try:
+        trainer.fit(module, datamodule=datamodule, ckpt_path=checkpoint)
+    except SystemExit:
+        # What Lightning makes of Ctrl-C. A sweep or the folds of an evaluation must not go on as if it were done.
+        raise KeyboardInterrupt from None
 
 
 def build_module(cfg: DictConfig, datamodule: SpeechDataModule) -> pl.LightningModule:
@@ -101,6 +115,7 @@ def _network_of(module: pl.LightningModule) -> DescribedNetwork:
 
 def build_trainer(cfg: DictConfig, has_validation: bool) -> pl.Trainer:
     """Trainer with its callbacks and loggers; `precision: auto` becomes what this machine is fast with."""
+    quiet_lightning()
     loggers = [instantiate(node) for node in (cfg.logger or {}).values() if node is not None]
     callbacks = list(_callbacks(cfg, has_validation, bool(loggers)))
     precision = cfg.trainer.precision
@@ -130,32 +145,19 @@ def _callbacks(cfg: DictConfig, has_validation: bool, has_loggers: bool) -> Iter
         yield callback
 
 
-def find_resume(resume: str | None, folder: RunFolder) -> Path | None:
-    """Checkpoint to go on from, or None to start anew.
+@rank_zero_only
+def begin(folder: RunFolder, cfg: DictConfig, loggers: list[Logger], anew: bool = False) -> None:
+    """Write down what is run, before anything can go wrong. What an earlier run left is not this one's result.
 
     Args:
-        resume: "auto" (this run folder's last checkpoint, if any), a run folder, a checkpoint file, or None.
-        folder: of the run that starts.
-
-    Raises:
-        RunError: the folder or file that is named has no checkpoint.
+        folder: to write into.
+        cfg: composed configuration.
+        loggers: get it too.
+        anew: there is no checkpoint to go on from; those of an earlier run in the folder are removed.
     """
-    if resume is None:
-        return None
-    if resume == "auto":
-        return folder.last_checkpoint if folder.last_checkpoint.is_file() else None
-    path = Path(resume)
-    if path.is_file():
-        return path
-    if path.suffix == ".ckpt":
-        raise RunError(f"resume={path}: there is no such checkpoint")
-    return RunFolder(path).find_checkpoint("last")
-
-
-@rank_zero_only
-def begin(folder: RunFolder, cfg: DictConfig, loggers: list[Logger]) -> None:
-    """Write down what is run, before anything can go wrong."""
     folder.path.mkdir(parents=True, exist_ok=True)
+    for stale in [folder.metrics, *([folder.last_checkpoint, folder.best_checkpoint] if anew else [])]:
+        stale.unlink(missing_ok=True)
     remove_leftovers(folder.path / "checkpoints")
     resolved = write_config(cfg, folder.config)
     write_json(folder.environment, describe_environment())
@@ -206,7 +208,6 @@ def _conclude(
     worst = []
     if part := datamodule.parts.test or datamodule.parts.validation:
         network = _network_of(module).eval()
-        datamodule.trainer = None  # all clips of the part, not this rank's share
         worst = worst_clips(network, datamodule.loader(part), cfg.worst_clips, trainer.strategy.root_device)
     publish(shown, folder, metrics, worst, datamodule.utterances)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from pixel_mm import runs
-from pixel_mm.runs import RunError, RunFolder, atomic_path, remove_leftovers, write_json
+from pixel_mm.runs import RunError, RunFolder, atomic_path, find_resume, remove_leftovers, write_json
 
 
 def names(folder: Path) -> list[str]:
@@ -164,6 +164,25 @@ def test_find_checkpoint_prefers_the_best_and_falls_back_to_the_last(tmp_path: P
     run.best_checkpoint.touch()
     assert run.find_checkpoint("best") == run.best_checkpoint
     assert run.find_checkpoint("last") == run.last_checkpoint
+
+
+def test_find_resume_knows_the_own_checkpoint_a_run_folder_and_a_file(tmp_path: Path) -> None:
+    own, other = RunFolder(tmp_path / "own"), RunFolder(tmp_path / "other")
+    assert find_resume("auto", own) is None
+    for run in (own, other):
+        run.last_checkpoint.parent.mkdir(parents=True)
+        run.last_checkpoint.touch()
+    assert find_resume("auto", own) == own.last_checkpoint
+    assert find_resume(None, own) is None
+    assert find_resume(str(other.path), own) == other.last_checkpoint
+    assert find_resume(str(other.last_checkpoint), own) == other.last_checkpoint
+
+
+def test_find_resume_names_what_has_no_checkpoint(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match=f"{tmp_path} has no checkpoint"):
+        find_resume(str(tmp_path), RunFolder(tmp_path / "own"))
+    with pytest.raises(RunError, match=r"none\.ckpt: there is no such checkpoint"):
+        find_resume(f"{tmp_path}/none.ckpt", RunFolder(tmp_path / "own"))
 
 
 def test_load_config_names_a_folder_that_is_no_run(tmp_path: Path) -> None:

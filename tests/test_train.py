@@ -52,7 +52,8 @@ def test_a_run_folder_holds_what_is_needed_to_judge_and_use_the_run(tiny: Any, m
 
 
 def test_one_seed_gives_one_result(tiny: Any) -> None:
-    first, again, other = (weights(fit(tiny(n, f"seed={s}"))) for n, s in (("a", 1), ("b", 1), ("c", 2)))
+    options = ("trainer.max_epochs=1", "test=false")
+    first, again, other = (weights(fit(tiny(n, f"seed={s}", *options))) for n, s in (("a", 1), ("b", 1), ("c", 2)))
     assert same(first, again)
     assert not same(first, other)
 
@@ -67,7 +68,7 @@ def test_one_seed_gives_one_result(tiny: Any) -> None:
 def test_a_resumed_run_is_the_uninterrupted_one(tiny: Any, adaptation: str, kill_at: tuple[int, int]) -> None:
     # Everything random is on: dropout, masks, augmentation. The average of the weights goes on, too.
     random = ("model.dropout=0.3", "encoder.mask.num_bands=2", "augment=light", "augment.variants=2")
-    options = (f"adaptation={adaptation}", *random, "module.average_decay=0.9")
+    options = (f"adaptation={adaptation}", *random, "module.average_decay=0.9", "trainer.max_epochs=3")
     Witness.seen.clear()
     whole = fit(tiny("whole", *options, f"{WITNESS}}}"))
     expected = list(Witness.seen)
@@ -82,6 +83,17 @@ def test_a_resumed_run_is_the_uninterrupted_one(tiny: Any, adaptation: str, kill
     assert whole.metrics == resumed.metrics
 
 
+def test_an_interrupted_run_stops_everything_and_goes_on_later(tiny: Any) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        fit(tiny("a", f"{WITNESS}, kill_at: [1, 0], by_keyboard: true}}"))
+    cfg = tiny("a", f"{WITNESS}}}")
+    assert RunFolder(Path(cfg.paths.run)).last_checkpoint.is_file()
+    Witness.seen.clear()
+    fit(cfg)
+    assert Witness.seen[0][:2] == (1, 0)
+
+
+@pytest.mark.slow
 def test_resume_starts_anew_when_told_to(tiny: Any) -> None:
     first = fit(tiny("a"))
     Witness.seen.clear()
@@ -90,13 +102,12 @@ def test_resume_starts_anew_when_told_to(tiny: Any) -> None:
     again = fit(tiny("a", "resume=null", f"{WITNESS}}}"))
     assert len(Witness.seen) > 0
     assert same(weights(first), weights(again))
-
-
-def test_resume_names_a_folder_without_a_checkpoint(tiny: Any, tmp_path: Path) -> None:
-    with pytest.raises(RunError, match=f"{tmp_path} has no checkpoint"):
-        fit(tiny("a", f"resume={tmp_path}"))
-    with pytest.raises(RunError, match=r"none\.ckpt: there is no such checkpoint"):
-        fit(tiny("a", f"resume={tmp_path}/none.ckpt"))
+    with pytest.raises(RuntimeError, match="killed"):
+        fit(tiny("a", "resume=null", f"{WITNESS}, kill_at: [0, 0]}}"))
+    run = again.run_folder  # what it holds now is of the run that was killed: nothing
+    assert not run.metrics.exists()
+    with pytest.raises(RunError, match="no checkpoint"):
+        run.find_checkpoint()
 
 
 @pytest.mark.parametrize("option", ["trainer.max_epochs=0", "trainer.limit_train_batches=0"])

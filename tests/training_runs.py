@@ -28,7 +28,7 @@ def tiny_overrides(corpus: Path, runs: Path) -> list[str]:
 
 def compose_tiny(corpus: Path, runs: Path, *overrides: str) -> DictConfig:
     """A configuration that trains in a second or two."""
-    short = ["encoder=whisper_micro_random", "trainer.max_epochs=3", "datamodule.batching.max_clips_per_batch=6"]
+    short = ["encoder=whisper_micro_random", "trainer.max_epochs=2", "datamodule.batching.max_clips_per_batch=6"]
     return compose_train(*short, "callbacks.learning_curves=null", *tiny_overrides(corpus, runs), *overrides)
 
 
@@ -47,11 +47,12 @@ class Witness(pl.Callback):
 
     seen: list[tuple[int, int, tuple[str, ...]]] = []  # noqa: RUF012  # one list for all: Hydra makes the callback
 
-    def __init__(self, kill_at: tuple[int, int] | None = None) -> None:
+    def __init__(self, kill_at: tuple[int, int] | None = None, by_keyboard: bool = False) -> None:
         self.kill_at = None if kill_at is None else tuple(kill_at)
+        self.error = KeyboardInterrupt() if by_keyboard else RuntimeError("killed")
 
     def on_train_batch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch, batch_idx: int) -> None:
         place = (trainer.current_epoch, batch_idx)
         if place == self.kill_at:
-            raise RuntimeError("killed")
+            raise self.error
         self.seen.append((*place, batch.keys))

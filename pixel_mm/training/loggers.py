@@ -47,12 +47,17 @@ def publish(
                 logger.experiment.add_image(figure.stem, matplotlib.image.imread(figure), dataformats="HWC")
 
 
-def finish(loggers: Sequence[Logger]) -> None:
-    """Close the trackers' runs, so that the next run of a sweep starts its own instead of writing into this one."""
+def finish(loggers: Sequence[Logger], failed: bool = False) -> None:
+    """Close the trackers' runs, so that the next run of a sweep starts its own instead of writing into this one.
+
+    Args:
+        loggers: of a trainer, or used without one.
+        failed: the run did not come to its end; trackers that can show it do.
+    """
     for logger in loggers:
-        logger.finalize("success")
+        logger.finalize("failed" if failed else "success")
         if isinstance(logger, WandbLogger):
-            logger.experiment.finish()
+            logger.experiment.finish(exit_code=int(failed))
 
 
 def _publish_to_wandb(
