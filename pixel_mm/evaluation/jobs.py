@@ -7,6 +7,8 @@ folds share, the states of a frozen trunk, is made before.
 import multiprocessing
 import os
 import shutil
+import threading
+import time
 from collections.abc import Iterator
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -21,6 +23,8 @@ from pixel_mm.evaluation.fold_training import FoldTrainer, Trainer
 from pixel_mm.evaluation.predictions import Predictions
 from pixel_mm.evaluation.preparation import EvaluateError, Preparation
 from pixel_mm.evaluation.protocols import Fold
+
+_WATCH_SECONDS = 1.0
 
 
 class FoldJob:
@@ -72,9 +76,17 @@ def processes(jobs: int) -> Iterator[Executor | None]:
 
 
 def _start(threads: int) -> None:
-    """Begin a process: the resolvers that configurations use, and its share of the cores."""
+    """Begin a process: the resolvers that configurations use, its share of the cores, and an end with its parent."""
     setup_globals()
     torch.set_num_threads(threads)
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """Leave when the parent is gone, however it went: a pool's process would train on for hours, for nobody."""
+    while os.getppid() == parent:
+        time.sleep(_WATCH_SECONDS)
+    os._exit(1)
 
 
 @lru_cache(maxsize=1)  # a process reads the corpus once

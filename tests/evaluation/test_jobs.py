@@ -1,5 +1,10 @@
 """Folds in several processes: the numbers of one, and a stop that loses only what was running."""
 
+import os
+import subprocess
+import sys
+import tempfile
+import time
 from pathlib import Path
 
 import numpy as np
@@ -49,6 +54,42 @@ def test_a_fold_that_breaks_keeps_those_that_are_done(corpus, tmp_path):
     assert done
     assert "02" not in done
     evaluate(OmegaConf.merge(cfg, {"jobs": 1}), train_network)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks at processes through /proc")
+def test_processes_end_when_their_parent_is_killed():
+    """SIGKILL leaves the parent no time to end them."""
+    code = (
+        "import os, time\n"
+        "from pixel_mm.evaluation.jobs import processes\n"
+        "if __name__ == '__main__':\n"
+        "    with processes(2) as pool:\n"
+        "        print(pool.submit(os.getpid).result(), flush=True)\n"
+        "        pool.submit(time.sleep, 600)\n"
+        "        time.sleep(600)\n"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        script = Path(folder, "parent.py")
+        script.write_text(code)
+        environment = {**os.environ, "PYTHONPATH": str(Path.cwd())}
+        parent = subprocess.Popen([sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env=environment)
+        assert parent.stdout is not None
+        worker = int(parent.stdout.readline())
+        parent.kill()
+        parent.wait()
+        deadline = time.monotonic() + 30
+        while alive(worker) and time.monotonic() < deadline:
+            time.sleep(0.2)
+        assert not alive(worker)
+
+
+def alive(process: int) -> bool:
+    """Whether a process runs; one that has ended and waits to be collected does not."""
+    try:
+        return Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def test_no_job_is_refused():
