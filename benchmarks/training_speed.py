@@ -40,7 +40,7 @@ EFFECTIVE_BATCH = 16
 STOCK_PER_STEP = 4  # clips of 30 s at once; four such batches make a step, or the memory would not do for 16
 MAX_FRAMES = 3000  # of the longest clip there may be, 30 s
 WARM_UP = 2  # steps that are not timed, each time a side begins
-_PLAIN = ("model.states=null", "model.frame_stride=1", "model.stride_depth=0")
+_PLAIN = ("encoder.last_layer=null", "model.states=null", "model.frame_stride=1", "model.stride_depth=0")
 SIDES: Mapping[str, tuple[str, ...]] = {
     "full": ("adaptation=full", *_PLAIN),
     "cached-recipe": (),
