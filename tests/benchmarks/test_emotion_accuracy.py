@@ -78,7 +78,7 @@ def test_a_smoke_run_on_real_recordings_is_resumed(pixel_mm_data: Path, tmp_path
     """Tiny network, two folds; the second start finds them done."""
     tiny = ["encoder=whisper_micro_random", "encoder.num_layers=6", "trainer.accelerator=cpu"]  # the recipe names six
     arguments = ["--quick", "--output", str(tmp_path / "r.json"), "--work-dir", str(tmp_path / "work"), *tiny]
-    arguments += ["--emodb-root", str(pixel_mm_data / "emodb"), "--ravdess-root", str(tmp_path)]
+    arguments += ["--emodb-root", str(pixel_mm_data / "emodb"), "--ravdess-root", str(tmp_path / "absent")]
     for starts in (1, 2):
         main(arguments)
         report = json.loads((tmp_path / "r.json").read_text())
