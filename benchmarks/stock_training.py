@@ -41,10 +41,8 @@ class StockTrainee(nn.Module):
             emotion: int64 [B].
         """
         states = self.encoder(input_features, output_hidden_states=True).hidden_states
-        frames = self.head.projection(self.head.layer_sum([states[number] for number in self.head.state_numbers]))
-        embedding = self.head.hidden(self.head.pooling(frames, num_frames))
-        scores = self.head.score_head(embedding).sigmoid()
-        return {"loss": self.losses(scores, self.head.emotion_head(embedding), ratings, emotion).total}
+        output = self.head.read([states[number] for number in self.head.state_numbers], num_frames)
+        return {"loss": self.losses(output.scores, output.emotion_logits, ratings, emotion).total}
 
 
 def stock_examples(batches: Iterable[Batch], mels: int) -> list[dict[str, Tensor]]:

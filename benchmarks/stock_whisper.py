@@ -52,7 +52,7 @@ class StockWhisperRegressor(nn.Module):
         """
         features = self.extractor(waveform, sampling_rate=16_000, return_tensors="pt").input_features
         states = self.encoder(features, output_hidden_states=True).hidden_states
-        frames = self.head.projection(self.head.layer_sum([states[number] for number in self.head.state_numbers]))
-        embedding = self.head.hidden(self.head.pooling(frames, torch.tensor([waveform.size // 320])))
-        scores = dict(zip(self.head.dimensions, self.head.score_head(embedding).sigmoid().unbind(1), strict=True))
-        return {**scores, "emotion_probabilities": self.head.emotion_head(embedding).softmax(1)}
+        num_frames = torch.tensor([waveform.size // 320])
+        output = self.head.read([states[number] for number in self.head.state_numbers], num_frames)
+        scores = dict(zip(self.head.dimensions, output.scores.unbind(1), strict=True))
+        return {**scores, "emotion_probabilities": output.emotion_logits.softmax(1)}

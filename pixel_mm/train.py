@@ -31,6 +31,7 @@ from pixel_mm.training.callbacks import AtomicCheckpoints
 from pixel_mm.training.configuration import write_config
 from pixel_mm.training.loggers import finish, publish, shows_more
 from pixel_mm.training.quiet import quiet_lightning
+from pixel_mm.training.standardise import standardise_states
 from pixel_mm.training.trunk import use_trunk_cache
 from pixel_mm.training.worst_clips import worst_clips
 
@@ -78,6 +79,8 @@ def fit(cfg: DictConfig, datamodule: SpeechDataModule | None = None) -> TrainRes
     done = False
     try:
         use_trunk_cache(cfg, _network_of(module), datamodule, trainer.strategy.root_device)
+        if checkpoint is None:
+            standardise_states(_network_of(module), datamodule, trainer.strategy.root_device, cfg.seed)
         _fit_or_interrupt(trainer, module, datamodule, checkpoint)
         metrics = _check_trained(trainer) | _choose_and_test(cfg, trainer, module, datamodule, folder)
         datamodule.trainer = None  # from here on it loads all clips of a part, not this rank's share

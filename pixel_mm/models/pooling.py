@@ -1,6 +1,6 @@
 """From many frames to few and to one vector: average of neighbours, weighted sum of layers, attentive statistics."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -35,27 +35,58 @@ def average_neighbours(frames: Tensor, num_frames: Tensor, stride: int) -> Tenso
 class LayerWeightedSum(nn.Module):
     """Learnt convex combination of hidden states, each normalised first (as in SUPERB, Yang et al., Interspeech 2021).
 
-    Without the normalisation the deeper states of a network with residual paths outweigh the others by their scale.
+    Every frame is normalised over its channels: without that the deeper states of a network with residual paths outweigh
+    the others by their scale. Then each channel of each state has a learnt scale and offset, which `standardise` sets
+    from data: a pretrained network has a few channels that are a hundred times as large as the others.
     """
 
-    def __init__(self, num_states: int) -> None:
-        """Begin with equal weights.
+    def __init__(self, num_states: int, size: int) -> None:
+        """Begin with equal weights, and channels as they are.
 
         Args:
-            num_states: hidden states that are combined.
+            num_states: S, hidden states that are combined.
+            size: D, their channels.
         """
         super().__init__()
         self.weights = nn.Parameter(torch.zeros(num_states))
+        self.scales = nn.Parameter(torch.ones(num_states, size))
+        self.offsets = nn.Parameter(torch.zeros(num_states, size))
 
     def forward(self, states: Sequence[Tensor]) -> Tensor:
         """`num_states` tensors, float [B, F, D], to their combination, float [B, F, D]."""
         total: Tensor | None = None
-        for share, state in zip(self.weights.softmax(0), states, strict=True):
-            part = share * F.layer_norm(state, state.shape[-1:])
+        shares = self.weights.softmax(0)
+        for share, scale, offset, state in zip(shares, self.scales, self.offsets, states, strict=True):
+            part = share * F.layer_norm(state, state.shape[-1:], scale, offset)
             total = part if total is None else total + part
         if total is None:
             raise ValueError("a weighted sum of no states; configure at least one")
         return total
+
+    @torch.no_grad()
+    def standardise(self, batches: Iterable[tuple[Sequence[Tensor], Tensor]]) -> None:
+        """Set scales and offsets so that each channel of each normalised state has mean 0 and deviation 1 over frames.
+
+        Args:
+            batches: `num_states` tensors, float [B, F, D], and the number of frames of each utterance, int64 [B].
+
+        Raises:
+            ValueError: less than two frames in all.
+        """
+        count, sums = 0, torch.zeros(2, *self.scales.shape, dtype=torch.float64)
+        for states, num_frames in batches:
+            mask = padding_mask(num_frames, states[0].shape[1])
+            for row, state in enumerate(states):
+                frames = state.flatten(0, 1) if mask is None else state[mask]
+                frames = F.layer_norm(frames.float(), frames.shape[-1:]).double().cpu()
+                sums[:, row] += torch.stack((frames.sum(0), frames.square().sum(0)))
+            count += int(num_frames.sum())
+        if count < 2:
+            raise ValueError(f"{count} frames to measure the channels of the hidden states on; give more clips")
+        mean = sums[0] / count
+        deviation = (sums[1] / count - mean.square()).clamp(min=_MIN_VARIANCE).sqrt()
+        self.scales.copy_(1 / deviation)
+        self.offsets.copy_(-mean / deviation)
 
 
 class AttentiveStatistics(nn.Module):
@@ -72,7 +103,7 @@ class AttentiveStatistics(nn.Module):
             attention_size: width of the scoring network.
         """
         super().__init__()
-        self.score = nn.Sequential(nn.Linear(size, attention_size), nn.Tanh(), nn.Linear(attention_size, 1))
+        self.score = nn.Sequential(nn.Linear(size, attention_size), nn.Tanh(), nn.Linear(attention_size, 1, bias=False))
 
     def forward(self, frames: Tensor, num_frames: Tensor) -> Tensor:
         """Pool each utterance over its own frames, in float32.

@@ -11,7 +11,7 @@ from pixel_mm.models.encoders.whisper import WhisperEncoder
 def regressor(last_layer: int | None = None) -> EmotionRegressor:
     torch.manual_seed(0)
     encoder = WhisperEncoder(2, 32, 2, 64, pretrained_weights=False, last_layer=last_layer)
-    network = EmotionRegressor(encoder, ("anger", "calm"), projection_size=16, attention_size=8, embedding_size=16)
+    network = EmotionRegressor(encoder, ("anger", "calm"), projection_size=16, attention_size=8)
     torch.nn.init.normal_(network.score_head.weight)
     return network.eval()
 

@@ -51,7 +51,7 @@ def random_graph(family: str) -> EmotionGraph:
         else:
             encoder = Wav2Vec2Encoder(config, normalise="layer" in family, pretrained_weights=False)
         stride = {"frame_stride": 2, "stride_depth": 1} if "stride" in family else {}
-        network = EmotionRegressor(encoder, LABELS, projection_size=16, attention_size=8, embedding_size=16, **stride)
+        network = EmotionRegressor(encoder, LABELS, projection_size=16, attention_size=8, **stride)
         for head in (network.score_head, network.emotion_head):
             nn.init.normal_(head.weight, std=1.0)
     return EmotionGraph(network, network.dimensions, network.emotion_labels)

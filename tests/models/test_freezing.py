@@ -50,7 +50,7 @@ def test_frozen_parts_rest_while_the_others_train() -> None:
     network = regressor(whisper(dropout=0.5), dropout=0.5)
     LastLayers(1)(network)
     network.train()
-    assert network.hidden.training
+    assert network.dropout.training
     assert network.encoder.layer_stack()[1].training
     assert not any(module.training for module in network.encoder.layer_stack()[0].modules())
     waveform, num_samples = speech(4_000, 3_000)

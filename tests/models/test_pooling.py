@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from pixel_mm.models.pooling import AttentiveStatistics, LayerWeightedSum
@@ -54,15 +55,39 @@ def test_pooling_is_done_in_full_precision() -> None:
 
 
 def test_layers_begin_with_equal_shares_whatever_their_scale() -> None:
-    combine = LayerWeightedSum(2)
+    combine = LayerWeightedSum(2, 8)
     quiet, loud = torch.randn(1, 3, 8), torch.randn(1, 3, 8)
     torch.testing.assert_close(combine([quiet, loud]), combine([quiet, 1_000 * loud]), atol=1e-3, rtol=1e-3)
     torch.testing.assert_close(combine([quiet, loud]), combine([loud, quiet]))
 
 
 def test_layers_are_weighed_by_what_is_learnt() -> None:
-    combine = LayerWeightedSum(3)
+    combine = LayerWeightedSum(3, 8)
     states = [torch.randn(1, 3, 8) for _ in range(3)]
     with torch.no_grad():
         combine.weights[1] = 50.0
     torch.testing.assert_close(combine(states), torch.nn.functional.layer_norm(states[1], (8,)))
+
+
+def test_channels_are_brought_to_one_scale_over_the_frames_there_are() -> None:
+    torch.manual_seed(0)
+    combine = LayerWeightedSum(1, 8)
+    states = torch.randn(4, 50, 8) * torch.tensor([1.0, 100.0, 1, 1, 1, 1, 1, 1]) + torch.arange(8)
+    num_frames = torch.tensor([50, 30, 7, 1])
+    combine.standardise([([states[:2]], num_frames[:2]), ([states[2:]], num_frames[2:])])
+    combined = combine([states])
+    frames = torch.cat([row[:length] for row, length in zip(combined, num_frames.tolist(), strict=True)])
+    torch.testing.assert_close(frames.mean(0), torch.zeros(8), atol=1e-4, rtol=0)
+    torch.testing.assert_close(frames.std(0, correction=0), torch.ones(8), atol=1e-3, rtol=0)
+
+
+def test_a_channel_that_never_changes_stays_finite() -> None:
+    combine = LayerWeightedSum(1, 4)
+    states = torch.tensor([3.0, -1.0, -1.0, -1.0]).expand(2, 5, 4)
+    combine.standardise([([states], torch.tensor([5, 5]))])
+    assert combine([states]).isfinite().all()
+
+
+def test_no_frames_cannot_be_measured() -> None:
+    with pytest.raises(ValueError, match="give more clips"):
+        LayerWeightedSum(1, 4).standardise([])

@@ -79,7 +79,6 @@ def regressor(encoder: SpeechEncoder | None = None, dropout: float = 0.0) -> Emo
             LABELS,
             projection_size=8,
             attention_size=4,
-            embedding_size=8,
             dropout=dropout,
         )
     return network.eval()

@@ -22,7 +22,7 @@ class EmotionOutput(NamedTuple):
         scores: float32 [B, len(dimensions)], 0..1: from negative to positive valence, calm to excited arousal,
             submissive to dominant.
         emotion_logits: float32 [B, C], one per emotion label; softmax gives probabilities. C may be 0.
-        embedding: float32 [B, E], what both are read from.
+        embedding: float32 [B, E], what both are read from: mean and deviation of the projected frames.
     """
 
     scores: Tensor
@@ -43,7 +43,7 @@ class TrunkOutput(NamedTuple):
 
 
 class EmotionRegressor(DescribedNetwork):
-    """Speech encoder, layer-weighted sum, projection, attentive statistics, one hidden layer, two heads.
+    """Speech encoder, layer-weighted sum, projection, attentive statistics, two linear heads.
 
     Every utterance is brought to one level first, so any recording may be given as it is.
 
@@ -59,8 +59,7 @@ class EmotionRegressor(DescribedNetwork):
         emotion_labels: Sequence[str],
         states: Sequence[int] | None = None,
         projection_size: int = 256,
-        attention_size: int = 128,
-        embedding_size: int = 256,
+        attention_size: int = 64,
         dropout: float = 0.1,
         dimensions: Sequence[str] = DIMENSIONS,
         frame_stride: int = 1,
@@ -75,8 +74,7 @@ class EmotionRegressor(DescribedNetwork):
                 numbers count from the last, -1. None takes all.
             projection_size: width of the frames that are pooled.
             attention_size: width of the pooling's scoring network.
-            embedding_size: E.
-            dropout: before and after the hidden layer, in training.
+            dropout: of the frames that are projected and of the embedding, in training.
             dimensions: names of the scores.
             frame_stride: neighbouring frames that are averaged into one: the layers above run on so many fewer. How
                 something is said changes slower than the words.
@@ -95,14 +93,14 @@ class EmotionRegressor(DescribedNetwork):
             )
         self.frame_stride, self.stride_depth = frame_stride, stride_depth
         self.encoder = encoder
-        self.layer_sum = LayerWeightedSum(len(self.state_numbers))
-        self.projection = nn.Sequential(nn.Linear(encoder.hidden_size, projection_size), nn.GELU())
-        self.pooling = AttentiveStatistics(projection_size, attention_size)
-        self.hidden = nn.Sequential(
-            nn.Dropout(dropout), nn.Linear(2 * projection_size, embedding_size), nn.GELU(), nn.Dropout(dropout)
+        self.layer_sum = LayerWeightedSum(len(self.state_numbers), encoder.hidden_size)
+        self.projection = nn.Sequential(
+            nn.Dropout(dropout), nn.Linear(encoder.hidden_size, projection_size), nn.GELU()
         )
-        self.score_head = nn.Linear(embedding_size, len(self.dimensions))
-        self.emotion_head = nn.Linear(embedding_size, len(self.emotion_labels))
+        self.pooling = AttentiveStatistics(projection_size, attention_size)
+        self.dropout = nn.Dropout(dropout)
+        self.score_head = nn.Linear(2 * projection_size, len(self.dimensions))
+        self.emotion_head = nn.Linear(2 * projection_size, len(self.emotion_labels))
 
     @property
     def trunk_depth(self) -> int | None:
@@ -145,8 +143,27 @@ class EmotionRegressor(DescribedNetwork):
         Raises:
             ValueError: an utterance is shorter or longer.
         """
+        return self.read(*self.hidden_states(waveform, num_samples, mask_seeds))
+
+    def hidden_states(
+        self, waveform: Tensor, num_samples: Tensor, mask_seeds: Tensor | None = None
+    ) -> tuple[list[Tensor], Tensor]:
+        """The states of the weighted sum, float [B, F, D] each, and int64 [B] frames; arguments as in `forward`."""
         states, num_frames = self._trunk_states(waveform, num_samples, mask_seeds)
-        return self._from_states(states, num_frames)
+        return self._above(states, num_frames)
+
+    def read(self, states: Sequence[Tensor], num_frames: Tensor) -> EmotionOutput:
+        """The head alone: what it says of hidden states.
+
+        Args:
+            states: those of the weighted sum, float [B, F, D] each.
+            num_frames: int64 [B].
+        """
+        frames = self.projection(self.layer_sum(states))
+        embedding = self.dropout(self.pooling(frames, num_frames))
+        with full_precision(embedding.device.type):
+            embedding = embedding.float()
+            return EmotionOutput(self.score_head(embedding).sigmoid(), self.emotion_head(embedding), embedding)
 
     def trunk(self, waveform: Tensor, num_samples: Tensor, mask_seeds: Tensor | None = None) -> TrunkOutput:
         """The part of `forward` that training cannot change; arguments as there.
@@ -166,7 +183,11 @@ class EmotionRegressor(DescribedNetwork):
             states: float [B, S, F, D], what `trunk` gave.
             num_frames: int64 [B].
         """
-        return self._from_states(states.float().unbind(1), num_frames)
+        return self.read(*self.hidden_states_from_trunk(states, num_frames))
+
+    def hidden_states_from_trunk(self, states: Tensor, num_frames: Tensor) -> tuple[list[Tensor], Tensor]:
+        """As `hidden_states`, from what `trunk` gave."""
+        return self._above(states.float().unbind(1), num_frames)
 
     def _trunk_states(
         self, waveform: Tensor, num_samples: Tensor, mask_seeds: Tensor | None
@@ -195,15 +216,11 @@ class EmotionRegressor(DescribedNetwork):
         rest = self.encoder.forward_from(states[top], num_frames, top, until=depth).states if depth > top else ()
         return states | dict(enumerate(rest, start=top + 1))
 
-    def _from_states(self, states: tuple[Tensor, ...], num_frames: Tensor) -> EmotionOutput:
+    def _above(self, states: tuple[Tensor, ...], num_frames: Tensor) -> tuple[list[Tensor], Tensor]:
         kept = dict(zip(self.trunk_states, states, strict=True))
         averaged = max(kept) >= self.stride_depth
         by_number, num_frames = self._climb(kept, num_frames, self.encoder.num_layers, averaged)
-        frames = self.projection(self.layer_sum([by_number[number] for number in self.state_numbers]))
-        embedding = self.hidden(self.pooling(frames, num_frames))
-        with full_precision(embedding.device.type):
-            embedding = embedding.float()
-            return EmotionOutput(self.score_head(embedding).sigmoid(), self.emotion_head(embedding), embedding)
+        return [by_number[number] for number in self.state_numbers], num_frames
 
 
 def _check_states(states: Sequence[int] | None, num_layers: int) -> tuple[int, ...]:

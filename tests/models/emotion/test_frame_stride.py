@@ -14,7 +14,7 @@ def network(frame_stride: int, stride_depth: int, trained_layers: int = 1) -> Em
     with torch.random.fork_rng():
         torch.manual_seed(1)
         made = EmotionRegressor(
-            whisper(), LABELS, projection_size=8, attention_size=4, embedding_size=8,
+            whisper(), LABELS, projection_size=8, attention_size=4,
             frame_stride=frame_stride, stride_depth=stride_depth,
         )  # fmt: skip
     adapt = LastLayers(trained_layers) if trained_layers else Freeze(["encoder.*"])

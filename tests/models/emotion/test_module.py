@@ -107,7 +107,7 @@ def test_frozen_parts_rest_while_lightning_trains(tmp_path: Path) -> None:
 
     plain = module_of(regressor(whisper(dropout=0.3), dropout=0.3).train())
     train(Look(plain.network, plain.losses, plain.optimizer), tmp_path, epochs=1)
-    assert modes["hidden"]
+    assert modes["dropout"]
     assert modes["encoder.layers.1.dropout"]
     assert not modes["encoder.layers.0.dropout"]
 

@@ -48,7 +48,7 @@ def test_the_level_of_a_recording_changes_nothing() -> None:
 @pytest.mark.parametrize("trained_layers", [0, 1, 2])
 @pytest.mark.parametrize("states", [None, [2], [0, 2], [1, 2], [-2, -1]])
 def test_trunk_and_rest_are_the_whole(trained_layers: int, states: list[int] | None) -> None:
-    network = EmotionRegressor(whisper(), LABELS, states=states, projection_size=8, embedding_size=8).eval()
+    network = EmotionRegressor(whisper(), LABELS, states=states, projection_size=8).eval()
     (LastLayers(trained_layers) if trained_layers else Freeze(["encoder.*"]))(network)
     assert network.trunk_depth == 2 - trained_layers
     waveform, num_samples = speech(*LENGTHS)
