@@ -35,9 +35,9 @@ def average_neighbours(frames: Tensor, num_frames: Tensor, stride: int) -> Tenso
 class LayerWeightedSum(nn.Module):
     """Learnt convex combination of hidden states, each normalised first (as in SUPERB, Yang et al., Interspeech 2021).
 
-    Every frame is normalised over its channels: without that the deeper states of a network with residual paths outweigh
-    the others by their scale. Then each channel of each state has a learnt scale and offset, which `standardise` sets
-    from data: a pretrained network has a few channels that are a hundred times as large as the others.
+    Every frame is normalised over its channels: without that the deeper states of a network with residual paths
+    outweigh the others by their scale. Then each channel of each state has a learnt scale and offset, which
+    `standardise` sets from data: a pretrained network has a few channels that are far larger than the others.
     """
 
     def __init__(self, num_states: int, size: int) -> None:

@@ -94,9 +94,7 @@ class EmotionRegressor(DescribedNetwork):
         self.frame_stride, self.stride_depth = frame_stride, stride_depth
         self.encoder = encoder
         self.layer_sum = LayerWeightedSum(len(self.state_numbers), encoder.hidden_size)
-        self.projection = nn.Sequential(
-            nn.Dropout(dropout), nn.Linear(encoder.hidden_size, projection_size), nn.GELU()
-        )
+        self.projection = nn.Sequential(nn.Dropout(dropout), nn.Linear(encoder.hidden_size, projection_size), nn.GELU())
         self.pooling = AttentiveStatistics(projection_size, attention_size)
         self.dropout = nn.Dropout(dropout)
         self.score_head = nn.Linear(2 * projection_size, len(self.dimensions))
