@@ -1,0 +1,61 @@
+"""Small Triton repositories for tests of the server."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
+BACKENDS = {"onnxruntime": "model.onnx", "pytorch": "model.pt"}
+LABELS = ("anger", "calm", "happiness", "sadness")
+BUCKETS_SAMPLES = (16_000, 32_000, 64_000, 128_000, 480_000)
+
+
+def emotion_config(
+    name: str, backend: str = "onnxruntime", delay_microseconds: int = 20_000
+) -> model_config_pb2.ModelConfig:
+    config = model_config_pb2.ModelConfig(name=name, backend=backend, max_batch_size=16)
+    config.input.add(name="waveform", data_type="TYPE_FP32", dims=[-1])
+    samples = config.input.add(name="num_samples", data_type="TYPE_INT64", dims=[1])
+    samples.reshape.SetInParent()
+    for dimension in ("valence", "arousal", "dominance"):
+        output = config.output.add(name=dimension, data_type="TYPE_FP32", dims=[1])
+        output.reshape.SetInParent()
+    config.output.add(
+        name="emotion_probabilities", data_type="TYPE_FP32", dims=[len(LABELS)], label_filename="emotions.txt"
+    )
+    config.dynamic_batching.max_queue_delay_microseconds = delay_microseconds
+    config.instance_group.add(kind="KIND_CPU", count=1)
+    config.version_policy.all.SetInParent()
+    for key, value in parameters().items():
+        config.parameters[key].string_value = value
+    return config
+
+
+def parameters() -> Mapping[str, str]:
+    return {
+        "task": "audio_emotion_recognition",
+        "sample_rate_hz": "16000",
+        "min_seconds": "0.025",
+        "max_seconds": "30.0",
+        "length_buckets_samples": str(list(BUCKETS_SAMPLES)),
+        "intra_op_thread_count": "1",
+    }
+
+
+def add_model(
+    repository: Path, config: model_config_pb2.ModelConfig, model_folder: Path, versions: Sequence[int] = (1,)
+) -> None:
+    folder = repository / config.name
+    for version in versions:
+        add_version(folder, BACKENDS[config.backend], model_folder, version)
+    (folder / "emotions.txt").write_text("".join(f"{label}\n" for label in LABELS), encoding="utf-8")
+    (folder / "config.pbtxt").write_text(text_format.MessageToString(config), encoding="utf-8")
+
+
+def add_version(folder: Path, file: str, model_folder: Path, version: int) -> None:
+    place = folder / str(version)
+    place.mkdir(parents=True)
+    for name in (file, "model.yaml"):
+        shutil.copy(model_folder / name, place)
