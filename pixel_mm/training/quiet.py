@@ -8,6 +8,7 @@ _MESSAGES = (
     r".*is smaller than the logging interval",  # every epoch is logged whatever its length
     r".*does not have many workers",  # decoded clips are kept in memory
     r".*exists and is not empty",  # a resumed run's folder
+    r"Total length of `list` across ranks is zero",  # a fold without a validation part
     r".*treespec, LeafSpec",  # Lightning's own business with torch
 )
 
