@@ -127,8 +127,13 @@ class ModelSpec:
         Raises:
             OSError: the file cannot be written.
         """
-        text = yaml.safe_dump(_plain(asdict(self)), sort_keys=False, width=120, allow_unicode=True)
+        text = yaml.safe_dump(self.as_dict(), sort_keys=False, width=120, allow_unicode=True)
         Path(path).write_text(text, encoding="utf-8")
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as lists and dictionaries, which YAML and JSON take; see `parse`."""
+        content: dict[str, Any] = _plain(asdict(self))
+        return content
 
     @classmethod
     def read(cls, path: str | Path) -> "ModelSpec":
@@ -146,6 +151,18 @@ class ModelSpec:
         except (yaml.YAMLError, UnicodeDecodeError) as error:
             raise ModelFolderError(f"{path} is no readable YAML: {error}") from None
         try:
+            return cls.parse(content)
+        except ValueError as error:
+            raise ModelFolderError(f"{path}: {error}") from None
+
+    @classmethod
+    def parse(cls, content: object) -> "ModelSpec":
+        """Make one of what `as_dict` gave.
+
+        Raises:
+            ModelFolderError: a field is missing, unknown or impossible; the message names it.
+        """
+        try:
             values = _checked(cls, content)
             if values.get("format", FORMAT_VERSION) != FORMAT_VERSION:
                 raise ValueError(f"format {values['format']}; this version of pixel_mm reads {FORMAT_VERSION}")
@@ -154,7 +171,7 @@ class ModelSpec:
             values["provenance"] = Provenance(**_checked(Provenance, values["provenance"]))
             return cls(**values)
         except (TypeError, ValueError) as error:
-            raise ModelFolderError(f"{path}: {error}") from None
+            raise ModelFolderError(str(error)) from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,49 +12,22 @@ Exit codes of the command: 0 all files scored, 1 some could not be (named on std
 """
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
-from pixel_mm.audio import SILENCE_DBFS, AudioError, Waveform, prepare, read_audio, windows
+from pixel_mm.audio import AudioError, Waveform, prepare, read_audio
+from pixel_mm.inference.emotion_estimate import Arrays, EmotionEstimate, estimate_of, prepared_clip, speech_windows
 from pixel_mm.model_folder import ModelFolder, ModelFolderError, ModelSpec
 
 TASK = "audio_emotion_recognition"
-PROBABILITIES = "emotion_probabilities"
 
 # Padded samples of one batch: one minute, so that memory does not grow with the number of clips.
 _MAX_BATCH_SAMPLES = 60 * 16_000
 _FILES_AT_ONCE = 32
-
-Arrays = Mapping[str, NDArray[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class EmotionEstimate:
-    """How a stretch of speech sounds.
-
-    Attributes:
-        scores: 0..1 by name: valence (0 negative, 1 positive), arousal (0 calm, 1 excited), dominance (0 submissive,
-            1 dominant).
-        emotions: probability by category, summing to 1; empty for a model without categories.
-        start_seconds: where the stretch begins in the audio given.
-        end_seconds: where it ends.
-    """
-
-    scores: Mapping[str, float]
-    emotions: Mapping[str, float]
-    start_seconds: float
-    end_seconds: float
-
-    @property
-    def emotion(self) -> str | None:
-        """The most probable category, None for a model without categories."""
-        return max(self.emotions, key=lambda name: self.emotions[name]) if self.emotions else None
 
 
 class AudioEmotionRecognizer:
@@ -71,9 +44,6 @@ class AudioEmotionRecognizer:
             raise ModelFolderError(f"model '{spec.name}' does {spec.task}, not {TASK}; give another model folder")
         self.spec = spec
         self._run = run
-        outputs = {tensor.name: tensor for tensor in spec.outputs}
-        self._labels = outputs.pop(PROBABILITIES).labels if PROBABILITIES in outputs else ()
-        self._dimensions = tuple(outputs)
 
     @classmethod
     def load(cls, folder: str | Path, num_threads: int = 0) -> "AudioEmotionRecognizer":
@@ -86,6 +56,8 @@ class AudioEmotionRecognizer:
         Raises:
             ModelFolderError: a file is missing, is not the one that was exported, or is for another task.
         """
+        import onnxruntime  # here, so that scoring by a server does not need it
+
         place = ModelFolder(Path(folder))
         spec = place.open(place.onnx.name)
         options = onnxruntime.SessionOptions()
@@ -124,7 +96,7 @@ class AudioEmotionRecognizer:
         prepared = []
         for index, waveform in enumerate(waveforms):
             try:
-                prepared.append(self._checked(prepare(waveform, sample_rate_hz).waveform))
+                prepared.append(prepared_clip(waveform, sample_rate_hz, self.spec))
             except AudioError as error:
                 raise AudioError(f"clip {index}: {error}" if len(waveforms) > 1 else str(error)) from None
         return self._score(prepared)
@@ -150,42 +122,17 @@ class AudioEmotionRecognizer:
         return self._timeline(prepare(waveform, sample_rate_hz).waveform, window_seconds, overlap_seconds)
 
     def _timeline(self, waveform: Waveform, window_seconds: float, overlap_seconds: float) -> list[EmotionEstimate]:
-        if not self.spec.min_seconds <= window_seconds <= self.spec.max_seconds:
-            raise ValueError(
-                f"window_seconds={window_seconds}; it must be {self.spec.min_seconds} to {self.spec.max_seconds:g}"
-            )
-        silence = 10 ** (SILENCE_DBFS / 20)
-        places = [
-            (start, end)
-            for start, end in windows(waveform.size, window_seconds, overlap_seconds)
-            if np.abs(waveform[start:end]).max() >= silence
-        ]
+        places = speech_windows(waveform, self.spec, window_seconds, overlap_seconds)
         return self._score([waveform[start:end] for start, end in places], [start for start, _ in places])
-
-    def _checked(self, waveform: Waveform) -> Waveform:
-        seconds = waveform.size / self.spec.sample_rate_hz
-        if seconds > self.spec.max_seconds:
-            raise AudioError(
-                f"{seconds:.2f} s long; at most {self.spec.max_seconds:g} s go at once, timeline() takes any length"
-            )
-        return waveform
 
     def _score(self, waveforms: Sequence[Waveform], starts: Sequence[int] | None = None) -> list[EmotionEstimate]:
         """Estimates in the order given; clips of like length share a batch."""
         estimates: dict[int, EmotionEstimate] = {}
-        rate = self.spec.sample_rate_hz
         for rows in _batches([waveform.size for waveform in waveforms]):
             outputs = self._run(_pad([waveforms[row] for row in rows]))
             for place, row in enumerate(rows):
                 start = starts[row] if starts else 0
-                estimates[row] = EmotionEstimate(
-                    scores={name: float(outputs[name][place]) for name in self._dimensions},
-                    emotions={
-                        label: float(outputs[PROBABILITIES][place, column]) for column, label in enumerate(self._labels)
-                    },
-                    start_seconds=start / rate,
-                    end_seconds=(start + waveforms[row].size) / rate,
-                )
+                estimates[row] = estimate_of(self.spec, outputs, place, start, start + waveforms[row].size)
         return [estimates[row] for row in range(len(waveforms))]
 
     def score_files(
