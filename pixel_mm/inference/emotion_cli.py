@@ -9,6 +9,7 @@ from typing import Any
 
 from pixel_mm.audio import AudioError
 from pixel_mm.inference.audio_emotion_recognition import AudioEmotionRecognizer, EmotionEstimate
+from pixel_mm.inference.triton_errors import TritonClientError
 from pixel_mm.model_folder import ModelFolderError, ModelSpec
 
 FAILED_FILES = 1
@@ -23,12 +24,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = _parse(arguments)
     try:
-        recognizer = AudioEmotionRecognizer.load(options.model, options.threads)
+        recognizer = _recognizer(options.model, options.threads)
         results = [
             _result(path, found)
             for path, found in recognizer.score_files(options.files, options.window_seconds, options.overlap_seconds)
         ]
-    except (ModelFolderError, ValueError) as error:
+    except (ModelFolderError, TritonClientError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return USER_ERROR
     if options.json:
@@ -46,13 +47,27 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m pixel_mm.inference.audio_emotion_recognition",
         description="Score how speech sounds: valence, arousal, dominance (0..1) and emotion.",
     )
-    parser.add_argument("model", type=Path, metavar="MODEL_DIR", help="what python -m pixel_mm.export wrote")
+    parser.add_argument(
+        "model",
+        metavar="MODEL_DIR",
+        help="what python -m pixel_mm.export wrote, or a server's model: grpc://HOST:PORT/MODEL",
+    )
     parser.add_argument("files", type=Path, nargs="+", metavar="FILES", help="audio files of any length")
     parser.add_argument("--json", action="store_true", help="JSON on stdout instead of a table")
     parser.add_argument("--threads", type=int, default=0, help="processor threads (default: all cores)")
     parser.add_argument("--window-seconds", type=float, default=5.0, help="of the timeline of files over 30 s")
     parser.add_argument("--overlap-seconds", type=float, default=2.5, help="that neighbouring windows share")
     return parser.parse_args(arguments)
+
+
+def _recognizer(model: str, num_threads: int) -> AudioEmotionRecognizer:
+    if "://" not in model:
+        return AudioEmotionRecognizer.load(model, num_threads)
+    try:
+        from pixel_mm.inference.triton_recognizer import connect_address  # here, since most callers have no server
+    except ModuleNotFoundError as error:
+        raise ValueError(f"{model} needs the client of Triton ({error}); run: pip install 'pixel_mm[triton]'") from None
+    return connect_address(model)
 
 
 def _model(spec: ModelSpec) -> dict[str, Any]:
@@ -79,6 +94,8 @@ def _result(path: Path, found: Sequence[EmotionEstimate] | AudioError) -> dict[s
         "emotion": max(emotions, key=lambda name: emotions[name]) if emotions else None,
         "emotions": emotions,
     }
+    if found[0].model_version is not None:
+        result["model_version"] = found[0].model_version
     if len(found) > 1:
         result["timeline"] = [
             {

@@ -1,7 +1,7 @@
 """What scoring gives, and what goes into it: shared by the model that runs here and the one on a server."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -36,6 +36,10 @@ class EmotionEstimate:
     def emotion(self) -> str | None:
         """The most probable category, None for a model without categories."""
         return max(self.emotions, key=lambda name: self.emotions[name]) if self.emotions else None
+
+    def moved(self, seconds: float) -> "EmotionEstimate":
+        """The same, that much later."""
+        return replace(self, start_seconds=self.start_seconds + seconds, end_seconds=self.end_seconds + seconds)
 
 
 def prepared_clip(waveform: NDArray[Any], sample_rate_hz: float, spec: ModelSpec) -> Waveform:
