@@ -1,5 +1,6 @@
 """Small Triton repositories for tests of the server."""
 
+import json
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -7,9 +8,10 @@ from pathlib import Path
 from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
+from tests.tiny_emotion import LABELS, tiny_graph
+
 BACKENDS = {"onnxruntime": "model.onnx", "pytorch": "model.pt"}
-LABELS = ("anger", "calm", "happiness", "sadness")
-BUCKETS_SAMPLES = (16_000, 32_000, 64_000, 128_000, 480_000)
+BUCKETS_SAMPLES = (48_000, 128_000, 480_000)
 
 
 def emotion_config(
@@ -35,11 +37,8 @@ def emotion_config(
 
 def parameters() -> Mapping[str, str]:
     return {
-        "task": "audio_emotion_recognition",
-        "sample_rate_hz": "16000",
-        "min_seconds": "0.025",
-        "max_seconds": "30.0",
-        "length_buckets_samples": str(list(BUCKETS_SAMPLES)),
+        "model_spec": json.dumps(tiny_graph()[1].as_dict()),
+        "length_buckets_samples": json.dumps(BUCKETS_SAMPLES),
         "intra_op_thread_count": "1",
     }
 
@@ -59,3 +58,22 @@ def add_version(folder: Path, file: str, model_folder: Path, version: int) -> No
     place.mkdir(parents=True)
     for name in (file, "model.yaml"):
         shutil.copy(model_folder / name, place)
+
+
+def add_ensemble(repository: Path, config: model_config_pb2.ModelConfig, step: str) -> None:
+    """A model that hands everything on to another one, as a pipeline of several models would."""
+    for field in ("backend", "dynamic_batching", "instance_group"):
+        config.ClearField(field)  # type: ignore[arg-type]
+    config.platform = "ensemble"
+    only = config.ensemble_scheduling.step.add(model_name=step, model_version=1)
+    for tensor in config.input:
+        tensor.ClearField("reshape")
+        only.input_map[tensor.name] = tensor.name
+    for tensor in config.output:
+        tensor.ClearField("reshape")
+        only.output_map[tensor.name] = tensor.name
+    place = repository / config.name
+    (place / "1").mkdir(parents=True)
+    for tensor in config.output:
+        tensor.label_filename = ""
+    (place / "config.pbtxt").write_text(text_format.MessageToString(config), encoding="utf-8")

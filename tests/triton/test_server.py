@@ -20,6 +20,7 @@ pytestmark = [pytest.mark.triton, pytest.mark.slow]
 
 @pytest.fixture
 def repository(tmp_path: Path, tiny_model_folder: Path) -> Path:
+    """One of its own for each test, which starts servers of its own."""
     add_model(tmp_path / "repository", emotion_config("emotion"), tiny_model_folder)
     return tmp_path / "repository"
 
