@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 EXTRAS := dev,offline
 
 .DEFAULT_GOAL := help
-.PHONY: help install quickstart test test-fast lint types notebooks benchmark-docs clean
+.PHONY: help install quickstart serve test test-fast lint types notebooks benchmark-docs clean
 
 help:  ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,12 +23,15 @@ install: $(INSTALLED)  ## set up .venv with everything that development needs
 quickstart: $(INSTALLED)  ## train, evaluate, export and score on the embedded synthetic corpus (about 10 minutes)
 	$(BIN)/python -m pixel_mm.quickstart
 
+serve: $(INSTALLED)  ## start a real Triton server on the newest export, or on a toy; Ctrl-C ends it
+	$(BIN)/python -m pixel_mm.serve
+
 test: $(INSTALLED)  ## lint, types and all tests; real recordings too where PIXEL_MM_DATA names them
 	$(MAKE) --no-print-directory lint types
 	$(BIN)/python -m pytest
 
 test-fast: $(INSTALLED)  ## the unit tests alone, about a minute
-	$(BIN)/python -m pytest -m 'not slow and not weights and not data'
+	$(BIN)/python -m pytest -m 'not slow and not weights and not data and not triton'
 
 lint: $(INSTALLED)  ## ruff: style and format
 	$(BIN)/ruff check .

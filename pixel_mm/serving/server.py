@@ -45,6 +45,7 @@ class TritonServer:
         models: to load at the start.
         arguments: more of tritonserver's own.
         variables: more environment variables, e.g. OMP_NUM_THREADS.
+        ports: of HTTP, gRPC and metrics; free ones by default.
     """
 
     def __init__(
@@ -53,13 +54,14 @@ class TritonServer:
         models: Sequence[str] = (),
         arguments: Sequence[str] = (),
         variables: Mapping[str, str] | None = None,
+        ports: tuple[int, int, int] | None = None,
     ) -> None:
         """Choose ports; nothing runs yet."""
         self.repository = Path(repository).resolve()
         self._models = tuple(models)
         self._arguments = tuple(arguments)
         self._variables = dict(variables or {})
-        self._http, self._grpc, self._metrics = _free_ports(3)
+        self._http, self._grpc, self._metrics = ports or _free_ports(3)
         self._process: subprocess.Popen[bytes] | None = None
         self._folder: Path | None = None
         self._log = b""
@@ -158,6 +160,11 @@ class TritonServer:
             if time.monotonic() > end:
                 raise ServingError(f"tritonserver did not answer in {_START_SECONDS:g} s:\n{_ends(self.log)}")
             time.sleep(_POLL_SECONDS)
+
+    def wait(self) -> int:
+        """Wait until it ends by itself; its exit code."""
+        assert self._process is not None, "not running"
+        return self._process.wait()
 
     def is_live(self) -> bool:
         """Whether it answers."""
