@@ -33,6 +33,12 @@ TOPICS: Mapping[str, tuple[str, str]] = {
         "Our side and the one that it is compared with take turns in one run, on the same threads. The intervals of\n"
         "speed-ups are over turns.",
     ),
+    "export_serving": (
+        "Export and serving",
+        "The real tritonserver from wheels, whose onnxruntime backend is a stand-in for the C++ one\n"
+        "([serving.md](serving.md)), on a CPU. Both sides take turns on the same threads; the load generator runs on\n"
+        "the same machine. A spread is the smallest and largest of a turn.",
+    ),
 }
 _INTRODUCTION = """# Benchmarks
 
