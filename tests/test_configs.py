@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hydra.utils import get_object
+from hydra.utils import get_object, instantiate
 from omegaconf import OmegaConf
 
 from pixel_mm.cli import CONFIG_DIR
@@ -45,6 +45,11 @@ def test_a_config_file_is_short(path: Path) -> None:
 @pytest.mark.parametrize("group", GROUPS)
 def test_the_groups_of_training_are_there(group: str) -> None:
     assert list((CONFIG_DIR / group).glob("*.yaml"))
+
+
+@pytest.mark.parametrize("adaptation", ["frozen", "full", "last_k", "lora"])
+def test_the_emotion_recipe_takes_any_adaptation(adaptation: str) -> None:
+    assert callable(instantiate(compose_train("experiment=emotion", f"adaptation={adaptation}").adaptation))
 
 
 def test_wandb_is_offline_unless_asked() -> None:
