@@ -35,7 +35,7 @@ from benchmarks.training_speed import training_speed
 from pixel_mm.cli import CONFIG_DIR
 from pixel_mm.export import load_network
 from pixel_mm.exporters.emotion_graph import EmotionGraph
-from pixel_mm.exporters.onnx import OnnxModel, export_onnx
+from pixel_mm.exporters.onnx import OnnxModel, write_onnx
 from pixel_mm.exporters.parity import Arrays, make_cases
 from pixel_mm.inference.audio_emotion_recognition import AudioEmotionRecognizer
 from pixel_mm.model_folder import ModelFolder, ModelSpec, Provenance
@@ -90,7 +90,7 @@ def exported(network: EmotionRegressor, folder: Path) -> tuple[EmotionGraph, Mod
     place = ModelFolder(folder)
     folder.mkdir()
     spec = graph.spec("benchmark", origin)
-    export_onnx(graph, spec, place.onnx)
+    write_onnx(graph, spec, place.onnx)
     return graph, place.seal(spec), place
 
 

@@ -1,11 +1,13 @@
 """Make a model folder of a run: the trained network as files that are deployed without it, each proven equal to it.
 
     python -m pixel_mm.export run=RUN_DIR output=DIR
+    python -m pixel_mm.export run=RUN_DIR output=DIR formats=all
 
 The run folder is what pixel_mm.train wrote. docs/export.md says what the model folder holds and how to use it.
 """
 
 import json
+import sys
 from pathlib import Path
 
 import torch
@@ -13,15 +15,19 @@ from hydra.utils import get_class, instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
-from pixel_mm.cli import run
+from pixel_mm.cli import explain, run
 from pixel_mm.data.corpora.synthetic import SyntheticCorpus
 from pixel_mm.exporters.emotion_graph import EmotionGraph
 from pixel_mm.exporters.publish import publish
+from pixel_mm.exporters.run_clips import RunClips
 from pixel_mm.model_folder import ModelFolder, Provenance
 from pixel_mm.models.adaptation import merge_adapters
 from pixel_mm.models.checkpoint import load_trained, read_architecture
 from pixel_mm.models.emotion.network import EmotionRegressor
 from pixel_mm.runs import RunFolder
+
+UNAVAILABLE = 3
+"""Exit code where a format that was asked for cannot be made on this machine; the folder holds all others."""
 
 
 def export_run(cfg: DictConfig) -> ModelFolder:
@@ -41,7 +47,36 @@ def export_run(cfg: DictConfig) -> ModelFolder:
     graph = EmotionGraph(network, network.dimensions, network.emotion_labels)
     spec = graph.spec(cfg.name, describe_origin(folder))
     formats = {name: instantiate(node) for name, node in cfg.formats.items() if node is not None}
-    return publish(graph, spec, Path(cfg.output), formats, cfg.seed, read_metrics(folder), cfg.overwrite)
+    clips = find_clips(folder, cfg)
+    return publish(graph, spec, Path(cfg.output), formats, cfg.seed, read_metrics(folder), cfg.overwrite, clips)
+
+
+def find_clips(folder: RunFolder, cfg: DictConfig) -> RunClips | None:
+    """Clips of a run's corpus, split as the run was; None, with a line on standard error, where they are not at hand.
+
+    Args:
+        folder: of the run.
+        cfg: `clips` (null looks for none), `corpus_root`, `seed`.
+    """
+    if cfg.clips is None:
+        return None
+    config = folder.load_config()
+    if "protocol" in config:
+        print(
+            "the run is a fold of an evaluation: its test clips are scored in the evaluation's report", file=sys.stderr
+        )
+        return None
+    if cfg.corpus_root is not None:
+        config.datamodule.corpus.root = cfg.corpus_root
+    try:
+        data = instantiate(config.datamodule)
+        data.setup()
+    except Exception as error:
+        if (message := explain(error)) is None:
+            raise
+        print(f"no metric is measured on the exported files: {message}; corpus_root=DIR says where", file=sys.stderr)
+        return None
+    return RunClips(data, cfg.clips.max_measured, cfg.clips.max_calibration, cfg.seed)
 
 
 def load_network(folder: RunFolder, which: str = "best") -> EmotionRegressor:
@@ -114,11 +149,16 @@ def _encoder(encoder: DictConfig) -> str:
 def main(cfg: DictConfig) -> None:
     """Export one run; called by Hydra."""
     folder = export_run(cfg)
-    console = Console(soft_wrap=True)
-    for file, parity in json.loads(folder.parity.read_text(encoding="utf-8"))["files"].items():
+    console = Console(soft_wrap=True, highlight=False)
+    report = json.loads(folder.parity.read_text(encoding="utf-8"))
+    for file, parity in report["files"].items():
         largest = max(parity["largest_difference"].values())
         console.print(f"{file}: largest difference from the network {largest:.1e}, allowed {parity['tolerance']:.0e}")
     console.print(f"model folder: {folder.path}")
+    for missing in report["missing"].values():
+        print(missing["why"], file=sys.stderr)
+    if any(missing["required"] for missing in report["missing"].values()):
+        raise SystemExit(UNAVAILABLE)
 
 
 if __name__ == "__main__":

@@ -228,7 +228,8 @@ class ModelFolder:
         if not self.path.is_dir():
             raise ModelFolderError(f"{self.path} is no folder; give what python -m pixel_mm.export wrote")
         spec = ModelSpec.read(self.spec)
-        for name in names or tuple(spec.files):
+        beside = [f"{name}.data" for name in names if f"{name}.data" in spec.files]  # weights of a graph over 2 GB
+        for name in (*names, *beside) or tuple(spec.files):
             if name not in spec.files:
                 raise ModelFolderError(f"{self.spec} lists no file '{name}'; export the model again")
             file = self.path / name

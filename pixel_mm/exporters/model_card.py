@@ -11,13 +11,16 @@ _LABELS = {
 }
 
 
-def model_card(spec: ModelSpec, parities: Mapping[str, Parity], metrics: Mapping[str, float]) -> str:
+def model_card(
+    spec: ModelSpec, parities: Mapping[str, Parity], metrics: Mapping[str, float], network: Mapping[str, float]
+) -> str:
     """Markdown that says what the model takes, gives, learnt from, scored, and how exactly each file follows it.
 
     Args:
         spec: of the model.
         parities: measured differences by file name.
         metrics: of the training run by name; may be empty.
+        network: of the network on the clips that each file was measured on; may be empty.
     """
     origin = spec.provenance
     made = "made by a speech synthesiser: every figure below is about **synthetic** speech" if origin.synthetic else ""
@@ -61,8 +64,25 @@ def model_card(spec: ModelSpec, parities: Mapping[str, Parity], metrics: Mapping
             f"| {max(parity.largest_padding_difference.values()):.1e} | {parity.tolerance:.0e} |"
             for file, parity in parities.items()
         ),
+        *_task_lines(parities, network),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _task_lines(parities: Mapping[str, Parity], network: Mapping[str, float]) -> list[str]:
+    """The task's own metrics, of the network and of each file on the same clips."""
+    names = [name for name in network if name == "ua" or name.startswith("ccc_")]
+    if not names:
+        return []
+    rows = {"the network": network, **{file: parity.metrics for file, parity in parities.items()}}
+    return [
+        "",
+        f"The task's metrics, measured again on {network['num_clips']:.0f} clips that were not trained on:",
+        "",
+        f"| | {' | '.join(names)} |",
+        "|---|" + "---|" * len(names),
+        *(f"| {row} | {' | '.join(f'{values[name]:.4f}' for name in names)} |" for row, values in rows.items()),
+    ]
 
 
 def _tensor_row(tensor: TensorSpec) -> str:

@@ -10,23 +10,42 @@ import logging
 import warnings
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import onnx
 import onnxruntime
 import torch
+from onnx_ir.passes.common import ShapeInferencePass
 from torch import nn
 
+from pixel_mm.exporters.graph_file import read_graph, save_graph
 from pixel_mm.exporters.parity import ParityError
+from pixel_mm.exporters.portable import make_portable
 from pixel_mm.model_folder import ModelSpec, TensorSpec
+
+if TYPE_CHECKING:
+    from pixel_mm.exporters.source import Source
 
 OPSET_VERSION = 20
 
 _ONNX_DTYPES = {"tensor(float)": "float32", "tensor(float16)": "float16", "tensor(int64)": "int64"}
 
 
-def export_onnx(graph: nn.Module, spec: ModelSpec, path: Path) -> None:
-    """Write a graph as ONNX, free in batch size and length.
+def export_onnx(source: "Source", path: Path) -> None:
+    """Write the float32 graph.
+
+    Args:
+        source: of the graph.
+        path: file to write.
+
+    Raises:
+        RuntimeError: torch cannot express the graph in ONNX.
+    """
+    save_graph(read_graph(source.onnx), path)
+
+
+def write_onnx(graph: nn.Module, spec: ModelSpec, path: Path) -> None:
+    """Write a network as ONNX, free in batch size and length.
 
     Args:
         graph: takes waveform float32 [B, T] and num_samples int64 [B]; results in the order of `spec.outputs`.
@@ -50,8 +69,9 @@ def export_onnx(graph: nn.Module, spec: ModelSpec, path: Path) -> None:
         )
     if program is None:
         raise RuntimeError(f"torch.onnx.export gave no program for {path.name}")
-    program.save(str(path), external_data=False)
-    onnx.checker.check_model(str(path), full_check=True)
+    ShapeInferencePass()(program.model)
+    make_portable(program.model)
+    save_graph(program.model, path)
 
 
 class OnnxModel:

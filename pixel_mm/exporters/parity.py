@@ -5,7 +5,7 @@ first kind of difference raises; those of value are all measured before, so that
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -60,12 +60,14 @@ class Parity:
         tolerance: largest difference that was allowed.
         largest_difference: from the network, by output.
         largest_padding_difference: between a clip alone and in a batch, both in the exported file, by output.
+        metrics: of the task, measured on the exported file; empty where there were no clips.
     """
 
     cases: tuple[str, ...]
     tolerance: float
     largest_difference: Mapping[str, float]
     largest_padding_difference: Mapping[str, float]
+    metrics: Mapping[str, float] = field(default_factory=dict)
 
 
 def make_cases(spec: ModelSpec, seed: int) -> list[Case]:
@@ -120,6 +122,29 @@ def check_parity(
     _check_values(f"{label} differs from the network", differences, tolerance)
     _check_values(f"{label} scores a clip in a batch otherwise than alone", padding, tolerance)
     return Parity(tuple(case.name for case in cases), tolerance, differences, padding)
+
+
+def check_metrics(label: str, found: Mapping[str, float], expected: Mapping[str, float], tolerance: float) -> None:
+    """Compare the task's metrics of an exported file with the network's.
+
+    Args:
+        label: the file's name, for messages.
+        found: CCC and UA of the file by name.
+        expected: of the network.
+        tolerance: largest difference allowed. One clip that is called otherwise is always allowed: on a handful of
+            clips it is worth many points, and a near tie says nothing about the file.
+
+    Raises:
+        ParityError: a metric is further away than `tolerance`, or is not there.
+    """
+    names = [name for name in expected if name == "ua" or name.startswith("ccc_")]
+    differences = {name: abs(found.get(name, np.inf) - expected[name]) for name in names}
+    allowed = dict.fromkeys(names, tolerance) | {"ua": max(tolerance, expected.get("ua_of_one_clip", 0.0))}
+    if any(not difference <= allowed[name] for name, difference in differences.items()):
+        listed = ", ".join(f"{name} {expected[name]:.4f} became {found.get(name, np.nan):.4f}" for name in differences)
+        raise ParityError(
+            f"{label} scores the corpus otherwise than the network: {listed}; allowed is a difference of {tolerance:g}"
+        )
 
 
 def _check_declared(label: str, declared: dict[str, tuple[str, int]], spec: ModelSpec) -> None:

@@ -1,16 +1,28 @@
 """From a graph to a model folder that is whole, checked and sealed, or to nothing at all."""
 
 import platform
+import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import nn
 
 from pixel_mm.exporters.model_card import model_card
-from pixel_mm.exporters.parity import Arrays, Case, Parity, RunnableModel, check_parity, make_cases
+from pixel_mm.exporters.parity import (
+    Arrays,
+    Parity,
+    RunnableModel,
+    check_metrics,
+    check_parity,
+    make_cases,
+)
+from pixel_mm.exporters.run_clips import RunClips
+from pixel_mm.exporters.source import Source
+from pixel_mm.exporters.tensorrt import UnavailableError
 from pixel_mm.model_folder import ModelFolder, ModelFolderError, ModelSpec
 from pixel_mm.runs import atomic_path, write_json
 
@@ -23,15 +35,19 @@ class Format:
 
     Attributes:
         file: its name in the folder.
-        tolerance: largest difference allowed from the network.
-        export: writes a graph to a path; called as `export(graph, spec, path)`.
+        tolerance: largest difference allowed from the network, of any output.
+        export: writes it; called as `export(source, path)`. May raise `UnavailableError`.
         load: makes a runnable model of a path.
+        metric_tolerance: largest difference allowed from the network's CCC and UA, as a share: 0.01 is one point.
+        required: whether a machine that cannot make it is a failure; else the folder is whole without it.
     """
 
     file: str
     tolerance: float
-    export: Callable[[nn.Module, ModelSpec, Path], None]
+    export: Callable[[Source, Path], None]
     load: Callable[[Path], RunnableModel]
+    metric_tolerance: float = 0.01
+    required: bool = True
 
 
 def publish(
@@ -42,6 +58,7 @@ def publish(
     seed: int,
     metrics: Mapping[str, float],
     overwrite: bool = False,
+    clips: RunClips | None = None,
 ) -> ModelFolder:
     """Export a graph in every format, check each file against it, and put the model folder in place.
 
@@ -55,39 +72,85 @@ def publish(
         seed: of the inputs that parity is checked on.
         metrics: of the training run, for the model card.
         overwrite: replace a folder that is there.
+        clips: of the corpus; None measures no metric.
 
     Raises:
-        ModelFolderError: there is something at `output` already.
+        ModelFolderError: there is something at `output` already, or no format.
         ParityError: a file is not the network it came from.
     """
     if not overwrite and (output.is_file() or (output.is_dir() and any(output.iterdir()))):
         raise ModelFolderError(f"output={output} exists; choose another folder, or replace it with overwrite=true")
-    cases = make_cases(spec, seed)
-    expected = [_reference(graph, spec, case) for case in cases]
+    if not formats:
+        raise ModelFolderError("formats names no format; leave it out for ONNX and TorchScript")
     with atomic_path(output) as aside:
-        aside.mkdir()
-        parities = {}
-        for form in formats.values():
-            path = aside / form.file
-            form.export(graph, spec, path)
-            parities[form.file] = check_parity(form.file, form.load(path), expected, spec, cases, form.tolerance)
+        scratch = aside / ".scratch"
+        scratch.mkdir(parents=True)
+        prover = _Prover(graph, spec, seed, clips)
+        missing = prover.make(Source(graph, spec, scratch, clips), formats, aside)
+        shutil.rmtree(scratch)
         folder = ModelFolder(aside)
-        write_json(folder.parity, _parity_content(parities, seed))
-        folder.card.write_text(model_card(spec, parities, metrics), encoding="utf-8")
+        write_json(folder.parity, {**prover.report(), "missing": missing})
+        card = model_card(spec, prover.parities, metrics, prover.metrics)
+        folder.card.write_text(card, encoding="utf-8")
         folder.seal(spec)
     return ModelFolder(output)
 
 
-def _reference(graph: nn.Module, spec: ModelSpec, case: Case) -> Arrays:
-    """What the network itself gives, by name."""
-    with torch.no_grad():
-        outputs = graph(*(torch.from_numpy(case.inputs[tensor.name]) for tensor in spec.inputs))
-    return {tensor.name: output.numpy() for tensor, output in zip(spec.outputs, outputs, strict=True)}
+class _Prover:
+    """Holds what the network itself gives, and compares files with it."""
+
+    def __init__(self, graph: nn.Module, spec: ModelSpec, seed: int, clips: RunClips | None) -> None:
+        self._spec, self._seed, self._clips = spec, seed, clips
+        self._cases = make_cases(spec, seed)
+        network = _Network(graph, spec)
+        self._expected = [network(case.inputs) for case in self._cases]
+        self.metrics = clips.measure(network) if clips else {}
+        self.parities: dict[str, Parity] = {}
+
+    def make(self, source: Source, formats: Mapping[str, Format], folder: Path) -> dict[str, dict[str, object]]:
+        """Write and check every format; gives why one was left out, and whether it was required, by file."""
+        missing: dict[str, dict[str, object]] = {}
+        for form in formats.values():
+            path = folder / form.file
+            try:
+                form.export(source, path)
+            except UnavailableError as error:
+                missing[form.file] = {"why": str(error), "required": form.required}
+            else:
+                self.parities[form.file] = self._check(form, path)
+        return missing
+
+    def _check(self, form: Format, path: Path) -> Parity:
+        model = form.load(path)
+        parity = check_parity(form.file, model, self._expected, self._spec, self._cases, form.tolerance)
+        if self._clips is None:
+            return parity
+        metrics = self._clips.measure(model)
+        check_metrics(form.file, metrics, self.metrics, form.metric_tolerance)
+        return replace(parity, metrics=metrics)
+
+    def report(self) -> dict[str, object]:
+        """What parity.json says."""
+        return {
+            "seed": self._seed,
+            "network": {"part": self._clips.part if self._clips else None, "metrics": self.metrics},
+            "files": {file: asdict(parity) for file, parity in self.parities.items()},
+            "versions": {"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}},
+        }
 
 
-def _parity_content(parities: Mapping[str, Parity], seed: int) -> dict[str, object]:
-    return {
-        "seed": seed,
-        "files": {file: asdict(parity) for file, parity in parities.items()},
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}},
-    }
+class _Network:
+    """The network as a runnable model."""
+
+    def __init__(self, graph: nn.Module, spec: ModelSpec) -> None:
+        self._graph, self._spec = graph, spec
+
+    def declared(self) -> dict[str, tuple[str, int]]:
+        """Nothing."""
+        return {}
+
+    def __call__(self, inputs: Arrays) -> dict[str, np.ndarray]:
+        """What the network gives, by name."""
+        with torch.no_grad():
+            outputs = self._graph(*(torch.from_numpy(inputs[tensor.name]) for tensor in self._spec.inputs))
+        return {tensor.name: output.numpy() for tensor, output in zip(self._spec.outputs, outputs, strict=True)}

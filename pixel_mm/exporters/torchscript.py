@@ -6,7 +6,7 @@ PyTorch counts TorchScript as legacy, so everything that knows of it is in this 
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +14,9 @@ from torch import Tensor, nn
 
 from pixel_mm.exporters.onnx import example_inputs
 from pixel_mm.exporters.parity import ParityError
-from pixel_mm.model_folder import ModelSpec
+
+if TYPE_CHECKING:
+    from pixel_mm.exporters.source import Source
 
 _DTYPES = {torch.float32: "float32", torch.float16: "float16", torch.int64: "int64"}
 
@@ -36,12 +38,11 @@ def _by_name(traced: torch.jit.ScriptModule, names: tuple[str, ...]) -> torch.ji
     return torch.jit.script(ByName().eval())
 
 
-def export_torchscript(graph: nn.Module, spec: ModelSpec, path: Path) -> None:
+def export_torchscript(source: "Source", path: Path) -> None:
     """Write a graph as TorchScript that returns a named tuple of the outputs.
 
     Args:
-        graph: takes waveform float32 [B, T] and num_samples int64 [B]; results in the order of `spec.outputs`.
-        spec: names of inputs and outputs.
+        source: of the graph.
         path: file to write.
 
     Raises:
@@ -50,8 +51,8 @@ def export_torchscript(graph: nn.Module, spec: ModelSpec, path: Path) -> None:
     with warnings.catch_warnings(), torch.no_grad():
         # Tracing warns of every shape that Python looks at; the parity check at other shapes finds those that matter.
         warnings.simplefilter("ignore")
-        traced = torch.jit.trace(graph, example_inputs(spec), check_trace=False)
-        named = _by_name(traced, tuple(tensor.name for tensor in spec.outputs))
+        traced = torch.jit.trace(source.graph, example_inputs(source.spec), check_trace=False)
+        named = _by_name(traced, tuple(tensor.name for tensor in source.spec.outputs))
         torch.jit.save(torch.jit.freeze(named), str(path))
 
 

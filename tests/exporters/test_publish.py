@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from pixel_mm.exporters.emotion_graph import EmotionGraph
 from pixel_mm.exporters.onnx import OnnxModel, example_inputs
 from pixel_mm.exporters.parity import ParityError
 from pixel_mm.exporters.publish import Format, publish
+from pixel_mm.exporters.source import Source
 from pixel_mm.exporters.torchscript import TorchScriptModel, export_torchscript
-from pixel_mm.model_folder import ModelFolder, ModelFolderError, ModelSpec
+from pixel_mm.model_folder import ModelFolder, ModelFolderError
 from tests.tiny_emotion import DIMENSIONS, LABELS, TinyRegressor, tiny_graph
 
 SCRIPT = Format("model.pt", 1e-4, export_torchscript, TorchScriptModel)  # tenths of a second, unlike ONNX
@@ -27,16 +27,16 @@ def publish_script(output: Path, form: Format = SCRIPT, overwrite: bool = False)
     return publish(graph, spec, output, {"torchscript": form}, seed=7, metrics={}, overwrite=overwrite)
 
 
-def export_another(graph: nn.Module, spec: ModelSpec, path: Path) -> None:
-    export_torchscript(tiny_graph(seed=1)[0], spec, path)
+def export_another(source: Source, path: Path) -> None:
+    export_torchscript(Source(tiny_graph(seed=1)[0], source.spec, source.scratch), path)
 
 
-def export_nothing(graph: nn.Module, spec: ModelSpec, path: Path) -> None:
+def export_nothing(source: Source, path: Path) -> None:
     path.write_bytes(b"half")
     raise KeyboardInterrupt
 
 
-def export_to_a_full_disk(graph: nn.Module, spec: ModelSpec, path: Path) -> None:
+def export_to_a_full_disk(source: Source, path: Path) -> None:
     path.write_bytes(b"half")
     raise OSError(errno.ENOSPC, "No space left on device", str(path))
 
@@ -127,7 +127,7 @@ def test_a_killed_export_leaves_nothing_in_place(tmp_path: Path) -> None:
         "from pathlib import Path\n"
         "from dataclasses import replace\n"
         "from tests.exporters.test_publish import SCRIPT, publish_script\n"
-        "def export(graph, spec, path):\n"
+        "def export(source, path):\n"
         "    path.write_bytes(b'half')\n"
         "    os.kill(os.getpid(), signal.SIGKILL)\n"
         f"publish_script(Path({str(tmp_path / 'model')!r}), replace(SCRIPT, export=export))\n"
