@@ -18,7 +18,7 @@ from rich.console import Console
 from pixel_mm.cli import explain, run
 from pixel_mm.data.corpora.synthetic import SyntheticCorpus
 from pixel_mm.exporters.emotion_graph import EmotionGraph
-from pixel_mm.exporters.publish import publish
+from pixel_mm.exporters.publish import Format, publish
 from pixel_mm.exporters.run_clips import RunClips
 from pixel_mm.model_folder import ModelFolder, Provenance
 from pixel_mm.models.adaptation import merge_adapters
@@ -46,9 +46,13 @@ def export_run(cfg: DictConfig) -> ModelFolder:
     network = load_network(folder, cfg.checkpoint)
     graph = EmotionGraph(network, network.dimensions, network.emotion_labels)
     spec = graph.spec(cfg.name, describe_origin(folder))
-    formats = {name: instantiate(node) for name, node in cfg.formats.items() if node is not None}
-    clips = find_clips(folder, cfg)
+    formats, clips = make_formats(cfg), find_clips(folder, cfg)
     return publish(graph, spec, Path(cfg.output), formats, cfg.seed, read_metrics(folder), cfg.overwrite, clips)
+
+
+def make_formats(cfg: DictConfig) -> dict[str, Format]:
+    """The formats of a configuration, by name."""
+    return {name: instantiate(node) for name, node in cfg.formats.items() if node is not None}
 
 
 def find_clips(folder: RunFolder, cfg: DictConfig) -> RunClips | None:
@@ -153,7 +157,7 @@ def main(cfg: DictConfig) -> None:
     report = json.loads(folder.parity.read_text(encoding="utf-8"))
     for file, parity in report["files"].items():
         largest = max(parity["largest_difference"].values())
-        console.print(f"{file}: largest difference from the network {largest:.1e}, allowed {parity['tolerance']:.0e}")
+        console.print(f"{file}: largest difference from the network {largest:.1e}, allowed {parity['tolerance']:g}")
     console.print(f"model folder: {folder.path}")
     for missing in report["missing"].values():
         print(missing["why"], file=sys.stderr)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,17 @@ import pytest
 import torch
 import yaml
 from hydra import compose, initialize_config_dir
+from hydra.utils import instantiate
 from omegaconf import DictConfig, OmegaConf
 
 from pixel_mm import cli, export
 from pixel_mm.cli import CONFIG_DIR, USER_ERROR
-from pixel_mm.export import describe_origin, export_run, load_network
+from pixel_mm.export import describe_origin, export_run, find_clips, load_network
+from pixel_mm.exporters.publish import Format
+from pixel_mm.exporters.source import Source
+from pixel_mm.exporters.tensorrt import UnavailableError
 from pixel_mm.inference.audio_emotion_recognition import AudioEmotionRecognizer
+from pixel_mm.model_folder import ModelFolder
 from pixel_mm.models.checkpoint import CheckpointError
 from pixel_mm.runs import RunError, RunFolder
 from pixel_mm.train import fit
@@ -51,6 +57,9 @@ def test_a_run_becomes_a_model_folder_that_scores_as_the_network_does(run_folder
     assert spec.provenance.synthetic is False
     assert spec.provenance.corpus == "manifest manifest.csv"
     assert "validation/loss" in folder.card.read_text()
+    report = json.loads(folder.parity.read_text())
+    assert report["network"]["metrics"]["ua"] == pytest.approx(run_folder.read_metrics()["test/ua"], abs=1e-6)
+    assert report["files"]["model.onnx"]["metrics"].keys() == report["network"]["metrics"].keys()
 
     waveform = np.random.default_rng(0).normal(0, 0.1, 20_000).astype(np.float32)
     estimate = AudioEmotionRecognizer.load(folder.path, num_threads=1)(waveform, 16_000)
@@ -61,6 +70,94 @@ def test_a_run_becomes_a_model_folder_that_scores_as_the_network_does(run_folder
     probabilities = dict(zip(network.emotion_labels, expected.emotion_logits[0].softmax(0).tolist(), strict=True))
     assert estimate.scores == pytest.approx(scores, abs=1e-4)
     assert estimate.emotions == pytest.approx(probabilities, abs=1e-4)
+
+
+def test_the_metric_is_measured_on_test_clips_and_calibrated_on_training_clips(run_folder: RunFolder) -> None:
+    clips = find_clips(
+        run_folder, compose_export(run_folder.path, run_folder.path / "model", "clips.max_calibration=5")
+    )
+    assert clips is not None
+    data = instantiate(run_folder.load_config().datamodule)
+    assert clips.part == "test"
+    assert len(clips.num_samples) == len(data.parts.train)
+    calibrated = list(clips.calibration())
+    assert len(calibrated) == 5
+    waveforms = [next(iter(data.loader([row]))).waveform.numpy() for row in data.parts.train]
+    for inputs in calibrated:
+        assert any(np.array_equal(inputs["waveform"], waveform) for waveform in waveforms)
+
+
+@pytest.mark.parametrize("root", ["moved", "moved and told"])
+def test_a_corpus_that_is_not_there_costs_the_metric_only(
+    copied: RunFolder, tone_corpus: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], root: str
+) -> None:
+    config = OmegaConf.load(copied.config)
+    config.datamodule.corpus.root = "/nowhere/manifest.csv"
+    OmegaConf.save(config, copied.config)
+    cfg = without_onnx(copied.path, tmp_path / "model")
+    if root == "moved and told":
+        cfg.corpus_root = str(tone_corpus / "manifest.csv")
+    report = json.loads(export_run(cfg).parity.read_text())
+    if root == "moved":
+        assert "no metric is measured" in capsys.readouterr().err
+        assert report["network"] == {"part": None, "metrics": {}}
+    else:
+        assert report["files"]["model.pt"]["metrics"]["num_clips"] > 0
+
+
+def test_a_fold_of_an_evaluation_measures_nothing(copied: RunFolder, capsys: pytest.CaptureFixture[str]) -> None:
+    config = OmegaConf.load(copied.config)
+    OmegaConf.save(OmegaConf.merge(config, {"protocol": {"jobs": 1}}), copied.config)
+    assert find_clips(copied, compose_export(copied.path, copied.path / "model")) is None
+    assert "evaluation's report" in capsys.readouterr().err
+    cfg = compose_export(copied.path, copied.path / "model", "clips=null")
+    assert find_clips(copied, cfg) is None
+    assert capsys.readouterr().err == ""
+
+
+def test_formats_are_chosen_by_name(tmp_path: Path) -> None:
+    def chosen(*overrides: str) -> set[str]:
+        return set(compose_export(tmp_path, tmp_path / "model", *overrides).formats)
+
+    assert chosen() == {"onnx", "torchscript"}
+    assert chosen("formats=[onnx_int8,onnx_fp16]") == {"onnx_int8", "onnx_fp16"}
+    assert chosen("formats=tensorrt") == {"onnx_fp16", "tensorrt"}
+    files = {path.stem for path in (CONFIG_DIR / "formats").glob("*.yaml")}
+    assert chosen("formats=all") == files - {"all"}
+
+
+@pytest.mark.parametrize(("required", "code"), [(True, 3), (False, None)])
+def test_what_this_machine_cannot_make_has_its_own_exit_code_where_it_was_asked_for(
+    run_folder: RunFolder,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    required: bool,
+    code: int | None,
+) -> None:
+    def unavailable(source: Source, path: Path) -> None:
+        raise UnavailableError("model.plan was not built: there is no GPU")
+
+    def formats(cfg: DictConfig) -> dict[str, Format]:
+        script = instantiate(cfg.formats.torchscript)
+        return {
+            "torchscript": script,
+            "plan": replace(script, file="model.plan", export=unavailable, required=required),
+        }
+
+    monkeypatch.setattr(export, "make_formats", formats)
+    arguments = ["export", f"run={run_folder.path}", f"output={tmp_path / 'model'}", "clips=null"]
+    monkeypatch.setattr("sys.argv", arguments)
+    if code is None:
+        cli.run(export.main, config_name="export")
+    else:
+        with pytest.raises(SystemExit) as left:
+            cli.run(export.main, config_name="export")
+        assert left.value.code == code == export.UNAVAILABLE
+    printed = capsys.readouterr()
+    assert printed.err == "model.plan was not built: there is no GPU\n"
+    assert ModelFolder(tmp_path / "model").open("model.pt")
+    assert not (tmp_path / "model" / "model.plan").exists()
 
 
 def test_the_trained_weights_are_what_is_exported(run_folder: RunFolder) -> None:

@@ -61,7 +61,7 @@ def model_card(
         "|---|---|---|---|",
         *(
             f"| {file} | {max(parity.largest_difference.values()):.1e} "
-            f"| {max(parity.largest_padding_difference.values()):.1e} | {parity.tolerance:.0e} |"
+            f"| {max(parity.largest_padding_difference.values()):.1e} | {parity.tolerance:g} |"
             for file, parity in parities.items()
         ),
         *_task_lines(parities, network),

@@ -193,7 +193,7 @@ def _widen(largest: dict[str, float], found: Arrays, expected: Arrays) -> None:
 def _check_values(what: str, differences: Mapping[str, float], tolerance: float) -> None:
     if max(differences.values()) > tolerance:
         listed = ", ".join(f"{name} {difference:.2e}" for name, difference in differences.items())
-        raise ParityError(f"{what}; largest difference per output: {listed}; allowed is {tolerance:.0e}")
+        raise ParityError(f"{what}; largest difference per output: {listed}; allowed is {tolerance:g}")
 
 
 def _voice(generator: np.random.Generator, num_samples: int, sample_rate_hz: int) -> np.ndarray:

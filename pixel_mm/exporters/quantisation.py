@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import onnx_ir as ir
 from onnxruntime.quantization import (
     CalibrationDataReader,
-    CalibrationMethod,
     QuantFormat,
     QuantType,
     quantize_dynamic,
@@ -22,6 +21,7 @@ from onnxruntime.quantization import (
 
 from pixel_mm.exporters.graph_file import read_graph, save_graph, scopes_of
 from pixel_mm.exporters.parity import Arrays
+from pixel_mm.exporters.sensitivity import wide_products
 
 if TYPE_CHECKING:
     from pixel_mm.exporters.source import Source
@@ -31,7 +31,7 @@ class CalibrationError(ValueError):
     """No clips to calibrate on."""
 
 
-def export_int8(source: "Source", path: Path, keep_float32: Collection[str], method: str = "MinMax") -> None:
+def export_int8(source: "Source", path: Path, keep_float32: Collection[str], max_spread: float) -> None:
     """Write the float32 graph quantised with ranges from training clips.
 
     Activations are unsigned and weights signed, by output channel: the pair that processors have instructions for.
@@ -40,7 +40,7 @@ def export_int8(source: "Source", path: Path, keep_float32: Collection[str], met
         source: of the graph, with clips.
         path: file to write.
         keep_float32: names of modules that are not quantised, such as `log_mel`.
-        method: how a range is chosen from what was seen: "MinMax", "Entropy" or "Percentile".
+        max_spread: products whose input spreads wider stay in float32; see `wide_products`.
 
     Raises:
         CalibrationError: the run's corpus is not at hand.
@@ -50,17 +50,25 @@ def export_int8(source: "Source", path: Path, keep_float32: Collection[str], met
             "int8 with fixed ranges is calibrated on the run's training clips, and its corpus is not at hand: "
             "say where it lies with corpus_root=DIR, or export formats=onnx_int8_dynamic"
         )
+    clips = list(source.clips.calibration())
+    model = read_graph(source.onnx)
+    options = _options(model, keep_float32, ["MatMul", "Gemm", "Conv"])
     quantised = source.scratch / "int8.onnx"
+    products = [
+        node
+        for node in model.graph
+        if node.op_type in options["op_types_to_quantize"] and node.name not in options["nodes_to_exclude"]
+    ]
+    options["nodes_to_exclude"] += wide_products(model, products, clips, max_spread, source.scratch)
     with _quiet():
         quantize_static(
             source.onnx,
             quantised,
-            _Reader(source.clips.calibration()),
+            _Reader(iter(clips)),
             quant_format=QuantFormat.QDQ,
             activation_type=QuantType.QUInt8,
-            calibrate_method=CalibrationMethod[method],
             use_external_data_format=True,
-            **_options(read_graph(source.onnx), keep_float32, ["MatMul", "Gemm", "Conv"]),
+            **options,
         )
     save_graph(ir.load(quantised), path)
 
