@@ -12,11 +12,12 @@ from transformers import HubertConfig, PreTrainedConfig, Wav2Vec2Config, WavLMCo
 
 from pixel_mm.cli import CONFIG_DIR
 from pixel_mm.exporters.emotion_graph import EmotionGraph
-from pixel_mm.exporters.publish import publish
+from pixel_mm.exporters.publish import Format, publish
 from pixel_mm.inference.audio_emotion_recognition import AudioEmotionRecognizer
 from pixel_mm.models.emotion.network import EmotionRegressor
 from pixel_mm.models.encoders.wav2vec2 import Wav2Vec2Encoder
 from pixel_mm.models.encoders.whisper import WhisperEncoder
+from tests.exporters.formats import configured
 from tests.tiny_emotion import FORMATS, LABELS, PROVENANCE
 
 SIZES = {
@@ -57,21 +58,25 @@ def random_graph(family: str) -> EmotionGraph:
     return EmotionGraph(network, network.dimensions, network.emotion_labels)
 
 
-def check(family: str, form: str, output: Path) -> None:
+def check(family: str, forms: dict[str, Format], output: Path) -> None:
     graph = random_graph(family)
     spec = graph.spec("emotion", PROVENANCE)
-    publish(graph, spec, output, {form: FORMATS[form]}, seed=7, metrics={})  # raises unless all cases agree to 1e-4
+    publish(graph, spec, output, forms, seed=7, metrics={})  # raises unless all cases agree
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_torchscript_follows_every_family(family: str, tmp_path: Path) -> None:
-    check(family, "torchscript", tmp_path / "model")
+    check(family, {"torchscript": FORMATS["torchscript"]}, tmp_path / "model")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("family", FAMILIES)
-def test_onnx_follows_every_family(family: str, tmp_path: Path) -> None:
-    check(family, "onnx", tmp_path / "model")
+def test_onnx_follows_every_family_in_every_precision_and_could_be_built_by_tensorrt(
+    family: str, tmp_path: Path
+) -> None:
+    names = ("onnx", "onnx_fp16", "onnx_bf16", "onnx_int8_dynamic", "tensorrt")
+    check(family, {name: configured()[name] for name in names}, tmp_path / "model")  # the last of them lints
+    assert (tmp_path / "model" / "tensorrt.json").is_file()
 
 
 @pytest.mark.weights
