@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from hydra.utils import instantiate
+from omegaconf import DictConfig
 
 from pixel_mm.exporters.deployment.compose import compose_file
 from pixel_mm.exporters.deployment.dashboard import dashboard, dashboard_providers, datasources
@@ -26,6 +28,16 @@ _SCRIPTS = ("start.sh", "health.sh", "monitor.sh", "request.py")
 _MODELS = "models.txt"
 _COMPOSE = "compose.yaml"
 _OPERATORS_OWN = ".env"
+
+
+def write_configured(cfg: DictConfig) -> None:
+    """Write the folder that a configuration asks for, and say what to do with it.
+
+    Args:
+        cfg: composed from conf/export.yaml with `target=deployment`.
+    """
+    folder = write_deployment(Path(cfg.repository), Path(cfg.output), instantiate(cfg.deployment), cfg.overwrite)
+    print(f"deployment folder: {folder}\nIts README.md says how to run it, how to call it, and what its alerts mean.")
 
 
 def write_deployment(repository: Path, output: Path, options: DeploymentOptions, overwrite: bool = False) -> Path:
@@ -49,11 +61,12 @@ def write_deployment(repository: Path, output: Path, options: DeploymentOptions,
     _check_output(repository.resolve(), output.resolve(), overwrite)
     path = _path_for_compose(repository.resolve(), output.resolve())
     names = [model.name for model in models]
+    queues = {model.name: model.max_queue_size for model in models}
     with atomic_path(output) as aside:
         aside.mkdir()
         _write_yaml(aside / _COMPOSE, compose_file(path, names, options))
         _write_yaml(aside / "prometheus" / "prometheus.yml", scrape_config())
-        _write_yaml(aside / "prometheus" / "rules.yml", alert_rules(names, options))
+        _write_yaml(aside / "prometheus" / "rules.yml", alert_rules(queues, options))
         _write_yaml(aside / "grafana" / "provisioning" / "datasources" / "prometheus.yml", datasources())
         _write_yaml(aside / "grafana" / "provisioning" / "dashboards" / "files.yml", dashboard_providers())
         panels = json.dumps(dashboard(gpus=options.gpus > 0), indent=2, ensure_ascii=False)

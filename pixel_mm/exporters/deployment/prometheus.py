@@ -3,7 +3,7 @@
 The metrics are those of Triton 24.10: https://github.com/triton-inference-server/server/blob/r24.10/docs/user_guide/metrics.md
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from pixel_mm.exporters.deployment.options import DeploymentOptions
@@ -24,19 +24,20 @@ def scrape_config() -> dict[str, Any]:
     }
 
 
-def alert_rules(models: Sequence[str], options: DeploymentOptions) -> dict[str, Any]:
+def alert_rules(queues: Mapping[str, int], options: DeploymentOptions) -> dict[str, Any]:
     """Content of rules.yml.
 
     Args:
-        models: that shall be served; one that is not raises an alert.
+        queues: how many requests may wait, 0 for any number, by name of the models that shall be served.
         options: when the alerts fire.
     """
     rules = [
         _alert("TritonDown", f'up{{job="{JOB}"}} == 0', "1m", "critical", "{{ $labels.instance }} does not answer"),
-        *(_missing(name) for name in models),
+        *(_missing(name) for name in queues),
+        *(_queue_full(name, size) for name, size in queues.items() if size),
         _failures("TritonRequestsFail", "BACKEND|OTHER", options.failure_ratio, "critical", "fail"),
         _failures(
-            "TritonRequestsRejected", "REJECTED", options.failure_ratio, "warning", "are rejected: its queue is full"
+            "TritonRequestsRejected", "REJECTED", options.failure_ratio, "warning", "gave up waiting in its queue"
         ),
         _alert(
             "TritonStuck",
@@ -99,6 +100,14 @@ def _missing(model: str) -> dict[str, Any]:
     matchers = f',model="{model}"'
     expression = f'absent({_metric("nv_inference_request_success", matchers)}) and on() (up{{job="{JOB}"}} == 1)'
     return _alert("TritonModelMissing", expression, "2m", "critical", "model {{ $labels.model }} is not served")
+
+
+def _queue_full(model: str, size: int) -> dict[str, Any]:
+    """A request that finds the queue full is refused, and Triton counts it nowhere: this is all that tells of it."""
+    matchers = f',model="{model}"'
+    expression = f"{_metric('nv_inference_pending_request_count', matchers)} >= {max(1, round(0.9 * size))}"
+    summary = f"{{{{ $value }}}} requests to {_WHOSE} wait, {size} may; further ones are refused"
+    return _alert("TritonQueueFull", expression, "1m", "critical", summary)
 
 
 def _failures(name: str, reasons: str, limit: float, severity: str, what: str) -> dict[str, Any]:

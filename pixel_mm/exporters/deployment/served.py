@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from google.protobuf import text_format
+from tritonclient.grpc import model_config_pb2
+
 from pixel_mm.exporters.deployment.options import DeploymentError
 from pixel_mm.model_folder import ModelSpec
 
@@ -22,12 +25,14 @@ class ServedModel:
         versions: what the manifest says of each version, by number.
         served: numbers of the versions that the server offers, ascending.
         spec: of the newest one of them.
+        max_queue_size: requests that may wait for a version; 0 for any number.
     """
 
     name: str
     versions: Mapping[int, Mapping[str, Any]]
     served: tuple[int, ...]
     spec: ModelSpec
+    max_queue_size: int
 
 
 def read_served(repository: Path) -> list[ServedModel]:
@@ -37,7 +42,7 @@ def read_served(repository: Path) -> list[ServedModel]:
         repository: that `target=triton` wrote.
 
     Raises:
-        DeploymentError: it is no such repository, or a manifest cannot be read.
+        DeploymentError: it is no such repository, or a manifest or configuration cannot be read.
         ModelFolderError: a version's model.yaml is missing or damaged.
     """
     models = [_read(path) for path in sorted(repository.glob(f"[!.]*/{MANIFEST}"))]
@@ -63,4 +68,13 @@ def _read(path: Path) -> ServedModel:
     if not served or absent:
         what = f"serves {absent}, which it does not have" if absent else "serves no version"
         raise DeploymentError(f"{path} {what}; promote one that is there")
-    return ServedModel(name, versions, served, ModelSpec.read(path.parent / str(served[-1]) / "model.yaml"))
+    spec = ModelSpec.read(path.parent / str(served[-1]) / "model.yaml")
+    return ServedModel(name, versions, served, spec, _max_queue_size(path.parent / "config.pbtxt"))
+
+
+def _max_queue_size(path: Path) -> int:
+    try:
+        config = text_format.Parse(path.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
+    except (FileNotFoundError, text_format.ParseError) as error:
+        raise DeploymentError(f"{path} cannot be read ({error}); export the model again") from None
+    return int(config.dynamic_batching.default_queue_policy.max_queue_size)

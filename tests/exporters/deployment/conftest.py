@@ -19,7 +19,7 @@ def programs() -> Programs:
 
 @pytest.fixture
 def repository(tmp_path: Path, tiny_model_folder: Path) -> Path:
-    return add_deployable(tmp_path / "repository", tiny_model_folder).parent
+    return add_deployable(tmp_path / "repository", tiny_model_folder, max_queue_size=100).parent
 
 
 @pytest.fixture

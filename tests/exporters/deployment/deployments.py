@@ -14,14 +14,22 @@ from tests.triton.served_models import add_model, add_version, emotion_config
 
 def options(**changes: Any) -> DeploymentOptions:
     """The default ones of conf/, with some changed."""
-    content = yaml.safe_load((CONFIG_DIR / "deployment" / "default.yaml").read_text(encoding="utf-8"))
+    content = yaml.safe_load((CONFIG_DIR / "target" / "deployment.yaml").read_text(encoding="utf-8"))["deployment"]
     del content["_target_"]
     return DeploymentOptions(**{**content, **changes})
 
 
-def add_deployable(repository: Path, model_folder: Path, name: str = "emotion") -> Path:
-    """A model with the versions 1 (old) and 2, of which 2 is served; its folder."""
-    add_model(repository, emotion_config(name), model_folder)
+def add_deployable(
+    repository: Path, model_folder: Path, name: str = "emotion", delay_microseconds: int = 20_000, **policy: int
+) -> Path:
+    """A model with the versions 1 (old) and 2, of which 2 is served; its folder.
+
+    `policy` is that of its queue.
+    """
+    config = emotion_config(name, delay_microseconds=delay_microseconds)
+    for field, value in policy.items():
+        setattr(config.dynamic_batching.default_queue_policy, field, value)
+    add_model(repository, config, model_folder)
     add_version(repository / name, "model.onnx", model_folder, 2)
     write_manifest(repository / name, served=[2])
     return repository / name

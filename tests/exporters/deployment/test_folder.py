@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 import yaml
 
+from pixel_mm import cli, export
 from pixel_mm.exporters.deployment.folder import write_deployment
 from pixel_mm.exporters.deployment.options import DeploymentError
 from pixel_mm.model_folder import ModelFolderError
@@ -41,6 +42,45 @@ def check_compose(content: Any) -> None:
     """Refuse what the compose specification refuses."""
     schema = files("check_jsonschema") / "builtin_schemas" / "vendor" / "compose-spec.json"
     jsonschema.validate(content, json.loads(schema.read_text(encoding="utf-8")))
+
+
+def call(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    monkeypatch.setattr("sys.argv", ["export", *arguments])
+    cli.run(export.main, config_name="export")
+
+
+def test_the_command_writes_it(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / "new"
+    call(monkeypatch, "target=deployment", f"repository={repository}", f"output={output}", "deployment.gpus=1")
+    assert f"deployment folder: {output}" in capsys.readouterr().out
+    assert "deploy" in load(output / "compose.yaml")["services"]["triton"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["repository=nowhere", "output=new"], "no Triton repository"),
+        (["output=new"], "repository: there is no default"),
+        (["repository=nowhere", "output=new", "run=somewhere"], "run"),
+        (["repository=nowhere", "output=new", "deployment.gpus=-1"], "deployment.gpus=-1 is negative"),
+    ],
+)
+def test_a_wrong_command_is_a_users_error(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as left:
+        call(monkeypatch, "target=deployment", *arguments)
+    assert left.value.code == cli.USER_ERROR
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "new").exists()
 
 
 def test_it_has_what_the_guide_tells_of(deployment: Path) -> None:
@@ -94,7 +134,9 @@ def test_only_this_machine_reaches_it_and_no_file_has_a_password(deployment: Pat
     ports = [port for service in services.values() for port in service["ports"]]
     assert ports
     assert all(port.startswith("${BIND_ADDRESS:-127.0.0.1}:") for port in ports)
-    passwords = [line for path in deployment.rglob("*.y*ml") for line in path.read_text().splitlines() if "PASS" in line]
+    passwords = [
+        line for path in deployment.rglob("*.y*ml") for line in path.read_text().splitlines() if "PASS" in line
+    ]
     assert len(passwords) == 1
     assert "${GRAFANA_ADMIN_PASSWORD:?" in passwords[0]
 
@@ -195,6 +237,20 @@ def test_a_served_version_without_its_description_is_refused(tmp_path: Path, rep
         write_deployment(repository, tmp_path / "new", options())
 
 
+def test_a_configuration_that_is_damaged_is_named(tmp_path: Path, repository: Path) -> None:
+    (repository / "emotion" / "config.pbtxt").write_text("max_batch_sise: 4")
+    with pytest.raises(DeploymentError, match=r"emotion/config\.pbtxt.*max_batch_sise"):
+        write_deployment(repository, tmp_path / "new", options())
+
+
+def test_only_a_queue_with_an_end_can_be_full(tmp_path: Path, repository: Path, tiny_model_folder: Path) -> None:
+    add_deployable(repository, tiny_model_folder, "endless")
+    folder = write_deployment(repository, tmp_path / "new", options())
+    rules = load(folder / "prometheus" / "rules.yml")["groups"][0]["rules"]
+    (full,) = [rule["expr"] for rule in rules if rule["alert"] == "TritonQueueFull"]
+    assert full == 'nv_inference_pending_request_count{job="triton",model="emotion"} >= 90'
+
+
 def test_a_plan_without_a_processor_is_refused(tmp_path: Path, repository: Path) -> None:
     write_manifest(repository / "emotion", served=[1], file="model.plan")
     with pytest.raises(DeploymentError, match=r"emotion.*deployment\.gpus=1"):
@@ -234,9 +290,7 @@ def test_options_that_make_no_sense_are_refused(change: dict[str, Any], message:
         options(**change)
 
 
-def test_a_failure_in_between_leaves_nothing(
-    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_failure_in_between_leaves_nothing(tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
