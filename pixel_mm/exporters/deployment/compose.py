@@ -6,6 +6,7 @@ from typing import Any
 from pixel_mm.exporters.deployment.options import DeploymentOptions
 
 METRICS_ARGUMENT = "--metrics-config=summary_latencies=true"
+_READY = "from urllib.request import urlopen; urlopen('http://127.0.0.1:8000/v2/health/ready', timeout=4)"
 _BIND = "${BIND_ADDRESS:-127.0.0.1}"
 _PASSWORD = "${GRAFANA_ADMIN_PASSWORD:?set it in the environment; it is stored in no file}"
 
@@ -62,7 +63,7 @@ def _triton(repository: str, models: Sequence[str], options: DeploymentOptions) 
         "ulimits": {"memlock": -1, "stack": 67108864},  # as the image's maker advises
         "stop_grace_period": "40s",
         "healthcheck": {
-            "test": ["CMD", "curl", "--silent", "--fail", "http://localhost:8000/v2/health/ready"],
+            "test": ["CMD", "python3", "-c", _READY],  # Python is in every image whose name ends in -py3
             "interval": "10s",
             "timeout": "5s",
             "retries": 3,

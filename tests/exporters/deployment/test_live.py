@@ -196,6 +196,15 @@ def test_a_model_that_is_gone_raises_its_alert_and_fails_the_health_check(
         server.load("narrow")
 
 
+def test_the_containers_own_health_check_tells_ready_from_not(deployed: Deployed) -> None:
+    compose = yaml.safe_load((deployed.folder / "compose.yaml").read_text(encoding="utf-8"))
+    kind, *command = compose["services"]["triton"]["healthcheck"]["test"]
+    assert kind == "CMD"
+    for address, healthy in ((deployed.server.http_url, True), (f"127.0.0.1:{_free_ports(1)[0]}", False)):
+        done = run(ROOT, *(part.replace("127.0.0.1:8000", address) for part in command))
+        assert (done.returncode == 0) == healthy, done.stderr
+
+
 def test_the_health_check_fails_where_nothing_answers(deployed: Deployed) -> None:
     nowhere = f"http://127.0.0.1:{_free_ports(1)[0]}"
     done = run(deployed.folder, "./health.sh", TRITON_URL=nowhere, PROMETHEUS_URL=nowhere, GRAFANA_URL=nowhere)
