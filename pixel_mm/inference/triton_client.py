@@ -166,8 +166,16 @@ class TritonEmotionClient:
         places = speech_windows(prepared, self.spec, window_seconds, overlap_seconds)
         return await self.score_prepared([prepared[a:b] for a, b in places], [a for a, _ in places], end)
 
+    def draw_version(self) -> str:
+        """A version by weight; "" leaves it to the server."""
+        return self._choice.draw()
+
     async def score_prepared(
-        self, waveforms: Sequence[Waveform], starts: Sequence[int] | None = None, end: float | None = None
+        self,
+        waveforms: Sequence[Waveform],
+        starts: Sequence[int] | None = None,
+        end: float | None = None,
+        version: str | None = None,
     ) -> list[EmotionEstimate]:
         """Score what `pixel_mm.audio.prepare` gave, at most 30 s each.
 
@@ -175,12 +183,13 @@ class TritonEmotionClient:
             waveforms: float32 [T] each.
             starts: first sample of each in the audio that it is of; None is 0.
             end: the event loop's time by which all results are wanted; None takes the client's deadline.
+            version: that scores them; None draws one.
 
         Raises:
             TritonClientError: one of its kinds; the first that any of the clips met.
         """
         end = self._end(None) if end is None else end
-        version = self._choice.draw()
+        version = self.draw_version() if version is None else version
         keys = [(version, self.model.padded_length(waveform.size)) for waveform in waveforms]
         tasks = [
             asyncio.ensure_future(self._queue.submit(key, waveform, end))

@@ -22,11 +22,14 @@ from pixel_mm.inference.triton_transport import Protocol
 
 Result = TypeVar("Result")
 
+_CLIPS_PER_DEADLINE = 64
+
 
 class TritonEmotionRecognizer(AudioEmotionRecognizer):
     """`AudioEmotionRecognizer` whose model runs on a server; safe to call from any thread.
 
-    Besides what that raises, every method raises `TritonClientError`.
+    Besides what that raises, every method raises `TritonClientError`. The client's deadline is for each 64 clips or
+    windows of a call, so that an hour's timeline does not need another one than a clip.
 
     Args:
         client: that asks the server.
@@ -56,7 +59,13 @@ class TritonEmotionRecognizer(AudioEmotionRecognizer):
         self.close()
 
     def _score(self, waveforms: Sequence[Waveform], starts: Sequence[int] | None = None) -> list[EmotionEstimate]:
-        return _wait(self._client.score_prepared(waveforms, starts))
+        version = self._client.draw_version()
+        estimates = []
+        for first in range(0, len(waveforms), _CLIPS_PER_DEADLINE):
+            part = slice(first, first + _CLIPS_PER_DEADLINE)
+            work = self._client.score_prepared(waveforms[part], starts and starts[part], version=version)
+            estimates += _wait(work)
+        return estimates
 
 
 def connect_recognizer(

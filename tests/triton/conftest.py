@@ -21,10 +21,10 @@ def second_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def repository(tmp_path_factory: pytest.TempPathFactory, tiny_model_folder: Path, second_model_folder: Path) -> Path:
-    """`emotion` (onnxruntime, versions 1 and 2), `emotion_script` (pytorch), `unbatched` (onnxruntime, no waiting)."""
+    """`emotion` (onnxruntime, versions 1 and 2), `emotion_script` (pytorch), `ensemble` (hands on to `emotion` 1)."""
     place = tmp_path_factory.mktemp("repository")
     add_model(place, emotion_config("emotion"), tiny_model_folder)
-    add_version(place / "emotion", "model.onnx", second_model_folder, 2)
+    add_version(place / "emotion", "model.onnx", second_model_folder / "model.onnx", 2)
     add_model(place, emotion_config("emotion_script", "pytorch"), tiny_model_folder)
     add_ensemble(place, emotion_config("ensemble"), "emotion")
     return place

@@ -2,7 +2,7 @@
 
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from google.protobuf import text_format
@@ -44,20 +44,18 @@ def parameters() -> Mapping[str, str]:
 
 
 def add_model(
-    repository: Path, config: model_config_pb2.ModelConfig, model_folder: Path, versions: Sequence[int] = (1,)
+    repository: Path, config: model_config_pb2.ModelConfig, model_folder: Path, file: str | None = None
 ) -> None:
+    """Version 1 of a model; `file` of the folder, by default the backend's float32 one."""
     folder = repository / config.name
-    for version in versions:
-        add_version(folder, BACKENDS[config.backend], model_folder, version)
+    add_version(folder, BACKENDS[config.backend], model_folder / (file or BACKENDS[config.backend]), 1)
     (folder / "emotions.txt").write_text("".join(f"{label}\n" for label in LABELS), encoding="utf-8")
     (folder / "config.pbtxt").write_text(text_format.MessageToString(config), encoding="utf-8")
 
 
-def add_version(folder: Path, file: str, model_folder: Path, version: int) -> None:
-    place = folder / str(version)
-    place.mkdir(parents=True)
-    for name in (file, "model.yaml"):
-        shutil.copy(model_folder / name, place)
+def add_version(folder: Path, served_as: str, file: Path, version: int) -> None:
+    (folder / str(version)).mkdir(parents=True)
+    shutil.copy(file, folder / str(version) / served_as)
 
 
 def add_ensemble(repository: Path, config: model_config_pb2.ModelConfig, step: str) -> None:

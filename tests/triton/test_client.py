@@ -186,6 +186,18 @@ def test_many_threads_share_one_recognizer(server: TritonServer, local: AudioEmo
         same(found[index], local(clip, RATE))
 
 
+def test_a_long_timeline_is_scored_by_one_version_however_many_deadlines_it_takes(
+    server: TritonServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("pixel_mm.inference.triton_recognizer._CLIPS_PER_DEADLINE", 5)
+    with connect_recognizer(server.grpc_url, "emotion", versions={"1": 0.5, "2": 0.5}, seed=2) as recognizer:
+        for _ in range(4):
+            timeline = recognizer.timeline(speech(60), RATE)
+            assert len(timeline) == 23
+            assert [estimate.start_seconds for estimate in timeline] == [2.5 * place for place in range(23)]
+            assert len({estimate.model_version for estimate in timeline}) == 1
+
+
 @pytest.mark.parametrize("protocol", ["grpc", "http"])
 def test_health_and_models_are_found(server: TritonServer, protocol: str) -> None:
     url = server.grpc_url if protocol == "grpc" else server.http_url
