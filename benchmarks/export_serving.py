@@ -205,7 +205,7 @@ def int8_speed(folder: ModelFolder, threads: int, repeats: int) -> list[Measure]
         )
         for metric, value in measured[name].get("metrics", {}).items():
             if metric == "ua" or metric.startswith("ccc_"):
-                lost = 100 * (whole[metric] - value)
+                lost = round(100 * (whole[metric] - value), 6)  # a point is a point
                 what_lost = f"{metric} lost by {name}, {whole['num_clips']:g} clips of the run's corpus"
                 target = "<= 1" if judged else None
                 measures.append(Measure(f"3-{kind}-{metric}", what_lost, lost, "points", target, None, against))

@@ -1,3 +1,4 @@
+import json
 import shutil
 from pathlib import Path
 
@@ -21,9 +22,19 @@ def test_a_ratio_is_of_medians_and_its_spread_of_turns() -> None:
     assert spread == (2.0, 3.0)
 
 
-def test_int8_is_measured_where_there_is_one(tiny_model_folder: Path, tmp_path: Path) -> None:
-    place = Path(shutil.copytree(tiny_model_folder, tmp_path / "model"))
-    assert int8_speed(ModelFolder(place), threads=1, repeats=2) == []
+def test_int8_is_judged_by_speed_and_by_what_it_loses(tiny_model_folder: Path, tmp_path: Path) -> None:
+    folder = ModelFolder(Path(shutil.copytree(tiny_model_folder, tmp_path / "model")))
+    assert int8_speed(folder, threads=1, repeats=2) == []  # there is none
+    shutil.copy(folder.onnx, folder.path / "model.int8.onnx")
+    parity = json.loads(folder.parity.read_text())
+    parity["files"]["model.onnx"]["metrics"] = {"num_clips": 5, "ua": 0.5, "ccc_valence": 0.5, "ccc_arousal": 0.5}
+    parity["files"]["model.int8.onnx"] = {"metrics": {"num_clips": 5, "ua": 0.49, "ccc_valence": 0.48}}
+    folder.parity.write_text(json.dumps(parity))
+    measures = by_id(int8_speed(folder, threads=1, repeats=2))
+    assert measures["3-int8"].value > 0
+    assert (measures["3-int8-ua"].value, measures["3-int8-ua"].reached) == (1.0, True)
+    assert (measures["3-int8-ccc_valence"].value, measures["3-int8-ccc_valence"].reached) == (2.0, False)
+    assert "3-int8-ccc_arousal" not in measures
 
 
 @pytest.mark.triton
