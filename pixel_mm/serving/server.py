@@ -103,7 +103,8 @@ class TritonServer:
             ServingError: it ended, or did not answer in a minute; the message has the end of its log.
         """
         environment = TritonEnvironment.ensure()
-        self._folder = Path(tempfile.mkdtemp(prefix=_LEFT_BY_US))
+        _remove_orphans()
+        self._folder = Path(tempfile.mkdtemp(prefix=f"{_LEFT_BY_US}{os.getpid()}_"))
         self._started = self._folder.stat().st_mtime
         try:
             self._launch(environment, self._folder)
@@ -275,6 +276,16 @@ def _free_ports(count: int) -> list[int]:
     finally:
         for one in sockets:
             one.close()
+
+
+def _remove_orphans() -> None:
+    """Remove what servers left whose starting process was killed before it could; its id is in their names."""
+    for place in (Path(tempfile.gettempdir()), Path("/dev/shm")):
+        for left in place.glob(f"{_LEFT_BY_US}*_*"):
+            owner = left.name.removeprefix(_LEFT_BY_US).partition("_")[0]
+            if owner.isdigit() and not Path("/proc", owner).exists():
+                with contextlib.suppress(FileNotFoundError):
+                    shutil.rmtree(left) if left.is_dir() else left.unlink()
 
 
 def _end_with_parent() -> None:

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -87,6 +88,10 @@ def test_it_ends_with_a_process_that_is_killed(repository: Path) -> None:
     while group_of(pid) and time.monotonic() < end:
         time.sleep(0.2)
     assert group_of(pid) == []
+    orphans = list(Path(tempfile.gettempdir()).glob(f"pixel_mm_triton_{parent.pid}_*"))
+    assert len(orphans) == 1  # a killed process cleans nothing up
+    with TritonServer(repository):
+        assert not orphans[0].exists()  # the next server does
 
 
 def test_a_model_that_does_not_load_stops_nothing_and_the_reason_is_told(repository: Path) -> None:
