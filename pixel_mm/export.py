@@ -2,7 +2,9 @@
 
     python -m pixel_mm.export run=RUN_DIR output=DIR
     python -m pixel_mm.export run=RUN_DIR output=DIR formats=all
+    python -m pixel_mm.export target=deployment repository=DIR output=DIR
 
+conf/target has what can be written: a model folder, or the folder that runs a Triton repository (docs/deployment.md).
 The run folder is what pixel_mm.train wrote. docs/export.md says what the model folder holds and how to use it.
 """
 
@@ -151,7 +153,16 @@ def _encoder(encoder: DictConfig) -> str:
 
 
 def main(cfg: DictConfig) -> None:
-    """Export one run; called by Hydra."""
+    """Write what conf/target chose; called by Hydra."""
+    instantiate(cfg.write)(cfg)
+
+
+def write_model_folder(cfg: DictConfig) -> None:
+    """Export one run, and say how well it went.
+
+    Raises:
+        SystemExit: with `UNAVAILABLE`.
+    """
     folder = export_run(cfg)
     console = Console(soft_wrap=True, highlight=False)
     report = json.loads(folder.parity.read_text(encoding="utf-8"))

@@ -12,7 +12,7 @@ from pixel_mm.cli import CONFIG_DIR
 from tests.training_runs import compose_train
 
 GROUPS = ("trainer", "logger", "callbacks", "paths", "debug", "hparams_search", "launcher")
-OTHER_COMMANDS = ("protocol", "suite", "formats")  # groups of evaluate.yaml and export.yaml
+OTHER_COMMANDS = ("protocol", "suite", "formats", "target")  # groups of evaluate.yaml and export.yaml
 CHOICES = {
     group.name: sorted(choice.stem for choice in group.glob("*.yaml"))
     for group in sorted(CONFIG_DIR.iterdir())
