@@ -1,15 +1,24 @@
 """A repository to deploy, and the options as the command composes them."""
 
 import json
+import os
+import subprocess
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import tritonclient.grpc as grpc
 import yaml
 
 from pixel_mm.cli import CONFIG_DIR
 from pixel_mm.exporters.deployment.options import DeploymentOptions
+from pixel_mm.serving.server import TritonServer
 from tests.triton.served_models import add_model, add_version, emotion_config
+
+MODELS = ("emotion", "hasty", "narrow")
+"""What `Deployed` serves."""
 
 
 def options(**changes: Any) -> DeploymentOptions:
@@ -50,3 +59,23 @@ def write_manifest(folder: Path, served: Sequence[int], **about: Any) -> None:
     }
     content = {"format": 1, "name": folder.name, "versions": versions, "served": served, "history": []}
     (folder / "manifest.json").write_text(json.dumps(content), encoding="utf-8")
+
+
+@dataclass(frozen=True)
+class Deployed:
+    folder: Path
+    repository: Path
+    server: TritonServer
+
+
+def score(server: TritonServer, model: str = "emotion") -> None:
+    clip = np.random.default_rng(0).normal(0, 0.1, (1, 16_000)).astype(np.float32)
+    first = grpc.InferInput("waveform", clip.shape, "FP32").set_data_from_numpy(clip)
+    second = grpc.InferInput("num_samples", [1, 1], "INT64").set_data_from_numpy(np.array([[16_000]]))
+    with grpc.InferenceServerClient(server.grpc_url) as client:
+        client.infer(model, [first, second])
+
+
+def run(folder: Path, *command: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, **variables}
+    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False)

@@ -12,6 +12,8 @@ from pixel_mm.exporters.deployment.folder import write_deployment
 from tests.exporters.deployment.deployments import options
 from tests.exporters.deployment.prometheus import Programs
 
+pytestmark = pytest.mark.slow  # the first one may have to download promtool
+
 MINUTES = 20
 INTERVAL_SECONDS = 15
 SERVER = {"job": "triton", "instance": "triton:8002"}
