@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -39,7 +40,9 @@ def add_deployable(
     for field, value in policy.items():
         setattr(config.dynamic_batching.default_queue_policy, field, value)
     add_model(repository, config, model_folder)
-    add_version(repository / name, "model.onnx", model_folder, 2)
+    add_version(repository / name, "model.onnx", model_folder / "model.onnx", 2)
+    for version in ("1", "2"):
+        shutil.copy(model_folder / "model.yaml", repository / name / version)
     write_manifest(repository / name, served=[2])
     return repository / name
 
