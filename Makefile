@@ -5,6 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 EXTRAS := dev,offline
+# Each worker imports torch and holds small models, about 1 GiB.
+PARALLEL := --numprocesses auto --maxprocesses 4
 
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart serve test test-fast lint types notebooks benchmark-docs clean
@@ -28,10 +30,10 @@ serve: $(INSTALLED)  ## start a real Triton server on the newest export, or on a
 
 test: $(INSTALLED)  ## lint, types and all tests; real recordings too where PIXEL_MM_DATA names them
 	$(MAKE) --no-print-directory lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(PARALLEL)
 
 test-fast: $(INSTALLED)  ## the unit tests alone, about a minute
-	$(BIN)/python -m pytest -m 'not slow and not weights and not data and not triton'
+	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow and not weights and not data and not triton'
 
 lint: $(INSTALLED)  ## ruff: style and format
 	$(BIN)/ruff check .

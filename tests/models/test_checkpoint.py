@@ -62,7 +62,7 @@ def test_an_unexpected_key_is_refused(saved: Path) -> None:
         (lambda: EmotionRegressor(whisper(), LABELS[:2]), r"emotion_labels is \['anger', 'neutral', 'sadness'\] in it"),
         (lambda: EmotionRegressor(whisper(), LABELS, states=[2]), r"states is \[0, 1, 2\] in it, \[2\] in this"),
         (lambda: EmotionRegressor(whisper(1), LABELS, states=[1]), r"encoder\.layers is 2 in it, 1 in this"),
-        (lambda: EmotionRegressor(whisper(), LABELS), r"'projection\.0\.weight' is \[8, 16\] in it, \[256, 16\]"),
+        (lambda: EmotionRegressor(whisper(), LABELS), r"'projection\.1\.weight' is \[8, 16\] in it, \[256, 16\]"),
     ],
     ids=["labels", "states", "encoder", "sizes"],
 )

@@ -39,7 +39,8 @@ def test_trained_frozen_and_all_parameters_are_counted_by_one_predicate() -> Non
     trained = trained_parameters(network)
     # One layer: 4 projections of 16 x 16 (three with bias), 2 x 16 x 32 with biases, 2 normalisations; the final one.
     layer = 4 * 256 + 3 * 16 + 2 * 512 + 32 + 16 + 2 * 32
-    head = 3 + (16 * 8 + 8) + (8 * 4 + 4 + 4 + 1) + (16 * 8 + 8) + (8 * 3 + 3) * 2
+    # Shares, scales and offsets of three states; projection; attention; two linear heads on mean and deviation.
+    head = 3 + 2 * 3 * 16 + (16 * 8 + 8) + (8 * 4 + 4 + 4) + (16 * 3 + 3) * 2
     assert count(network)[0] == layer + 32 + head
     assert count(network)[1] == sum(parameter.numel() for parameter in network.parameters())
     assert trained.keys() | set(frozen_tensors(network)) == network.state_dict().keys()
