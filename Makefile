@@ -30,7 +30,8 @@ serve: $(INSTALLED)  ## start a real Triton server on the newest export, or on a
 
 test: $(INSTALLED)  ## lint, types and all tests; real recordings too where PIXEL_MM_DATA names them
 	$(MAKE) --no-print-directory lint types
-	$(BIN)/python -m pytest $(PARALLEL)
+	$(BIN)/python -m pytest $(PARALLEL) -m 'not triton'
+	$(BIN)/python -m pytest -m triton  # one after the other: some look for what a server leaves behind on the machine
 
 test-fast: $(INSTALLED)  ## the unit tests alone, about a minute
 	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow and not weights and not data and not triton'

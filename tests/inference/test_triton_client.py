@@ -322,7 +322,7 @@ def test_a_server_that_is_down_is_named(protocol: str) -> None:
 @pytest.mark.parametrize("status", ["503 Service Unavailable", "502 Bad Gateway"])
 def test_what_a_proxy_says_is_unavailable(status: str) -> None:
     with answering(http("{}", status=status)) as url, pytest.raises(TritonUnavailableError):
-        connect(url, "http", 0.3)
+        connect(url, "http", 2.0)
 
 
 def test_urls_and_protocols_are_checked() -> None:
