@@ -25,7 +25,7 @@ install: $(INSTALLED)  ## set up .venv with everything that development needs
 quickstart: $(INSTALLED)  ## train, evaluate, export and score on the embedded synthetic corpus (about 10 minutes)
 	$(BIN)/python -m pixel_mm.quickstart
 
-serve: $(INSTALLED)  ## start a real Triton server on the newest export, or on a toy; Ctrl-C ends it
+serve: $(INSTALLED)  ## start a real Triton server on the newest Triton repository below runs; Ctrl-C ends it
 	$(BIN)/python -m pixel_mm.serve
 
 test: $(INSTALLED)  ## lint, types and all tests; real recordings too where PIXEL_MM_DATA names them
@@ -33,7 +33,7 @@ test: $(INSTALLED)  ## lint, types and all tests; real recordings too where PIXE
 	$(BIN)/python -m pytest $(PARALLEL) -m 'not triton'
 	$(BIN)/python -m pytest -m triton  # one after the other: some look for what a server leaves behind on the machine
 
-test-fast: $(INSTALLED)  ## the unit tests alone, about a minute
+test-fast: $(INSTALLED)  ## the unit tests alone, about two minutes on two cores
 	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow and not weights and not data and not triton'
 
 lint: $(INSTALLED)  ## ruff: style and format

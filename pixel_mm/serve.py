@@ -1,11 +1,10 @@
-"""A Triton server on this machine with the newest export, to try it.
+"""A Triton server on this machine with a Triton repository, to try it.
 
     make serve
     python -m pixel_mm.serve [REPOSITORY]
 
-Without REPOSITORY it takes the newest Triton repository below `runs`; where there is none, it exports the newest run;
-where there is none of these either, it trains a toy in a minute, whose scores mean nothing. The server is the real one,
-from wheels, listens on loopback only and ends with Ctrl-C. It is for trying: docs/serving.md says what it lacks.
+Without REPOSITORY it takes the newest Triton repository below `runs`. The server is the real one, from wheels, listens
+on loopback only and ends with Ctrl-C. It is for trying: docs/serving.md says what it lacks.
 """
 
 import argparse
@@ -15,47 +14,22 @@ from pathlib import Path
 
 from rich.console import Console
 
-from pixel_mm.quickstart import QuickstartError, run_command
 from pixel_mm.serving.environment import ServingError
 from pixel_mm.serving.server import TritonServer
 
 USER_ERROR = 2
-_TOY = (
-    "experiment=quickstart",
-    "encoder=whisper_micro_random",
-    "data.corpus.clips=40",
-    "trainer.max_epochs=1",
-    "trainer.accelerator=cpu",
-)
 
 
-def find_repository(runs: Path) -> Path | None:
-    """The newest Triton repository below a folder, by when its models were changed last."""
-    configs = [path for path in runs.glob("**/config.pbtxt") if any(path.parent.glob("[0-9]*/"))]
-    return max(configs, key=lambda path: path.parent.stat().st_mtime).parent.parent if configs else None
-
-
-def find_run(runs: Path) -> Path | None:
-    """The newest run below a folder that has a checkpoint."""
-    found = [path.parent.parent for path in runs.glob("**/checkpoints/last.ckpt")]
-    return max(found, key=lambda path: path.stat().st_mtime) if found else None
-
-
-def make_repository(runs: Path, console: Console) -> Path:
-    """A Triton repository of the newest run, or of a toy.
+def find_repository(runs: Path) -> Path:
+    """The newest Triton repository below a folder, by when its models were changed last.
 
     Raises:
-        QuickstartError: a command failed; its own message is on the terminal already.
+        ServingError: there is none.
     """
-    repository = runs / "served" / "repository"
-    run = find_run(runs)
-    if run is None:
-        run = runs / "served" / "train"
-        console.print("Nothing has been trained yet: this trains a toy, whose scores mean nothing.", style="bold")
-        run_command(["-m", "pixel_mm.train", *_TOY, f"paths.run={run}"], console)
-    export = ["-m", "pixel_mm.export", f"run={run}", "target=triton", f"repository={repository}", "name=emotion"]
-    run_command(export, console)
-    return repository
+    configs = [path for path in runs.glob("**/config.pbtxt") if any(path.parent.glob("[0-9]*/"))]
+    if not configs:
+        raise ServingError(f"no Triton repository below {runs}; give one: python -m pixel_mm.serve REPOSITORY")
+    return max(configs, key=lambda path: path.parent.stat().st_mtime).parent.parent
 
 
 def served_models(repository: Path) -> list[str]:
@@ -95,22 +69,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("repository", type=Path, nargs="?", help="Triton repository (default: see above)")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where exports and runs are looked for")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where repositories are looked for")
     parser.add_argument(
         "--ports", type=int, nargs=3, default=(8000, 8001, 8002), metavar="PORT", help="of HTTP, gRPC and metrics"
     )
     given = parser.parse_args(arguments)
     console = Console()
     try:
-        repository = given.repository or find_repository(given.runs) or make_repository(given.runs, console)
+        repository = given.repository or find_repository(given.runs)
         models = served_models(repository)
         console.print(f"Serving {repository}", markup=False, highlight=False, soft_wrap=True, style="bold")
         with TritonServer(repository, models, ports=tuple(given.ports)) as server:
             show(server, console)
             return server.wait()
-    except QuickstartError as error:
-        Console(stderr=True).print(f"serve: {error}", markup=False, soft_wrap=True)
-        return error.code
     except ServingError as error:
         Console(stderr=True).print(f"error: {error}", markup=False, soft_wrap=True)
         return USER_ERROR

@@ -60,19 +60,27 @@ async def retry(
         generator: of the pauses.
 
     Raises:
-        TritonClientError: what the last attempt met.
+        TritonUnavailableError: what the last attempt met that had an answer in time.
+        TritonClientError: what the only attempt met.
     """
     loop = asyncio.get_running_loop()
     longest, attempts = limits.first_pause_seconds, 0
+    unavailable: TritonUnavailableError | None = None
     while True:
-        if (left := end - loop.time()) <= 0:
-            raise TritonDeadlineError(f"{name} gave no result in the time allowed")
-        attempts += 1
         try:
+            if (left := end - loop.time()) <= 0:
+                raise TritonDeadlineError(f"{name} gave no result in the time allowed")
+            attempts += 1
             return await attempt(left)
         except TritonUnavailableError as error:
-            pause = generator.uniform(0, longest)
-            if loop.time() + pause >= end:
-                raise TritonUnavailableError(f"{error} ({attempts} attempts)") from None
+            unavailable = TritonUnavailableError(f"{error} ({attempts} attempts)")
+        except TritonDeadlineError:
+            if unavailable is None:
+                raise
+            # An attempt that began just before the end says nothing; the one before it says why there is no result.
+            raise unavailable from None
+        pause = generator.uniform(0, longest)
+        if loop.time() + pause >= end:
+            raise unavailable
         await asyncio.sleep(pause)
         longest = min(2 * longest, limits.longest_pause_seconds)

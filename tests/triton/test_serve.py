@@ -8,19 +8,12 @@ import time
 from pathlib import Path
 
 import pytest
-from rich.console import Console
 
 from pixel_mm import serve
 from pixel_mm.serving.server import _free_ports
 from tests.triton.served_models import add_model, emotion_config
 
 ROOT = Path(__file__).parents[2]
-
-
-def make_run(place: Path) -> Path:
-    (place / "checkpoints").mkdir(parents=True)
-    (place / "checkpoints" / "last.ckpt").touch()
-    return place
 
 
 def make_repository(place: Path) -> Path:
@@ -35,7 +28,6 @@ def age(path: Path, seconds: float) -> None:
 
 
 def test_the_newest_repository_is_served(tmp_path: Path) -> None:
-    assert serve.find_repository(tmp_path / "absent") is None
     old, new = make_repository(tmp_path / "z"), make_repository(tmp_path / "a" / "deep")
     age(old / "emotion", 100)
     assert serve.find_repository(tmp_path) == new
@@ -43,19 +35,9 @@ def test_the_newest_repository_is_served(tmp_path: Path) -> None:
     assert serve.find_repository(tmp_path) == old
 
 
-@pytest.mark.parametrize("trained", [True, False])
-def test_without_one_the_newest_run_is_exported_or_a_toy_trained(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trained: bool
-) -> None:
-    commands: list[list[str]] = []
-    monkeypatch.setattr(serve, "run_command", lambda arguments, console: commands.append(list(arguments)))
-    if trained:
-        age(make_run(tmp_path / "old"), 100)
-        make_run(tmp_path / "new")
-    repository = serve.make_repository(tmp_path, Console(quiet=True))
-    assert [command[1] for command in commands] == ["pixel_mm.train"] * (not trained) + ["pixel_mm.export"]
-    run = tmp_path / ("new" if trained else "served/train")
-    assert commands[-1][2:] == [f"run={run}", "target=triton", f"repository={repository}", "name=emotion"]
+def test_where_there_is_none_one_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert serve.main(["--runs", str(tmp_path)]) == 2
+    assert "python -m pixel_mm.serve REPOSITORY" in capsys.readouterr().err
 
 
 def test_what_is_no_repository_is_a_users_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
