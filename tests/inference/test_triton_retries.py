@@ -44,7 +44,7 @@ def test_nothing_else_is_asked_again() -> None:
 
 
 def test_a_deadline_after_an_unavailable_answer_says_that_it_was_unavailable() -> None:
-    with pytest.raises(TritonUnavailableError, match="full.*1 attempts"):
+    with pytest.raises(TritonUnavailableError, match=r"full.*1 attempts"):
         ask(failing(TritonUnavailableError("full"), TritonDeadlineError("no time")), 5)
 
 
