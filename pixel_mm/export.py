@@ -2,14 +2,17 @@
 
     python -m pixel_mm.export run=RUN_DIR output=DIR
     python -m pixel_mm.export run=RUN_DIR output=DIR formats=all
+    python -m pixel_mm.export run=RUN_DIR target=triton repository=DIR name=emotion
     python -m pixel_mm.export target=deployment repository=DIR output=DIR
 
-conf/target has what can be written: a model folder, or the folder that runs a Triton repository (docs/deployment.md).
+conf/target has what can be written: a model folder, a version of a model in a Triton repository (docs/triton.md), or
+the folder that runs such a repository (docs/deployment.md).
 The run folder is what pixel_mm.train wrote. docs/export.md says what the model folder holds and how to use it.
 """
 
 import json
 import sys
+import tempfile
 from pathlib import Path
 
 import torch
@@ -21,6 +24,7 @@ from pixel_mm.cli import explain, run
 from pixel_mm.data.corpora.synthetic import SyntheticCorpus
 from pixel_mm.exporters.emotion_graph import EmotionGraph
 from pixel_mm.exporters.publish import Format, publish
+from pixel_mm.exporters.repository import ModelRepository
 from pixel_mm.exporters.run_clips import RunClips
 from pixel_mm.model_folder import ModelFolder, Provenance
 from pixel_mm.models.adaptation import merge_adapters
@@ -32,15 +36,20 @@ UNAVAILABLE = 3
 """Exit code where a format that was asked for cannot be made on this machine; the folder holds all others."""
 
 
-def export_run(cfg: DictConfig) -> ModelFolder:
+class ExportError(ValueError):
+    """Options that don't fit together; the message names them."""
+
+
+def export_run(cfg: DictConfig, output: Path) -> ModelFolder:
     """Export as configured.
 
     Args:
         cfg: composed from conf/export.yaml.
+        output: model folder to make.
 
     Raises:
         RunError: `cfg.run` is no run folder, or has no checkpoint.
-        ModelFolderError: `cfg.output` exists.
+        ModelFolderError: `output` exists.
         CheckpointError: the checkpoint is damaged or does not fit the run's configuration.
         ParityError: an exported file is not the network; nothing was published.
     """
@@ -49,7 +58,7 @@ def export_run(cfg: DictConfig) -> ModelFolder:
     graph = EmotionGraph(network, network.dimensions, network.emotion_labels)
     spec = graph.spec(cfg.name, describe_origin(folder))
     formats, clips = make_formats(cfg), find_clips(folder, cfg)
-    return publish(graph, spec, Path(cfg.output), formats, cfg.seed, read_metrics(folder), cfg.overwrite, clips)
+    return publish(graph, spec, output, formats, cfg.seed, read_metrics(folder), cfg.overwrite, clips)
 
 
 def make_formats(cfg: DictConfig) -> dict[str, Format]:
@@ -163,17 +172,51 @@ def write_model_folder(cfg: DictConfig) -> None:
     Raises:
         SystemExit: with `UNAVAILABLE`.
     """
-    folder = export_run(cfg)
+    folder = export_run(cfg, Path(cfg.output))
+    complete = _report_parity(folder)
+    print(f"model folder: {folder.path}")
+    if not complete:
+        raise SystemExit(UNAVAILABLE)
+
+
+def write_triton_version(cfg: DictConfig) -> None:
+    """Add a version to a model of a Triton repository: of a run, or of a model folder that was exported before.
+
+    Raises:
+        ExportError: neither or both were given, or the format is not among those that are exported.
+        RepositoryError: the path is no repository, or the version does not fit the model's others.
+        TritonConfigError: options that the server would ignore.
+        SystemExit: with `UNAVAILABLE` where a required file cannot be made here; nothing was published.
+    """
+    if (cfg.run is None) == (cfg.model_folder is None):
+        raise ExportError("give run=RUN_DIR, or model_folder=DIR that an earlier export wrote")
+    if cfg.formats.get(cfg.format) is None:
+        raise ExportError(f"format={cfg.format} is not among the formats; add formats=[onnx,{cfg.format}]")
+    repository = ModelRepository(Path(cfg.repository), cfg.name)
+    file, options = cfg.formats[cfg.format].file, instantiate(cfg.triton, _convert_="all")
+    with tempfile.TemporaryDirectory() as scratch:
+        if cfg.model_folder is not None:
+            folder = ModelFolder(Path(cfg.model_folder))
+        else:
+            folder = export_run(cfg, Path(scratch, "model"))
+            if not _report_parity(folder):
+                raise SystemExit(UNAVAILABLE)
+        version = repository.publish(folder, file, options, cfg.promote)
+    served = ", ".join(str(number) for number in repository.manifest().served)
+    print(f"{repository.path}: version {version} added, served: {served}")
+    print(f"To try it: python -m pixel_mm.serve {repository.repository}")
+
+
+def _report_parity(folder: ModelFolder) -> bool:
+    """Say how far each file is from the network, and what could not be made; whether all is there that was required."""
     console = Console(soft_wrap=True, highlight=False)
     report = json.loads(folder.parity.read_text(encoding="utf-8"))
     for file, parity in report["files"].items():
         largest = max(parity["largest_difference"].values())
         console.print(f"{file}: largest difference from the network {largest:.1e}, allowed {parity['tolerance']:g}")
-    console.print(f"model folder: {folder.path}")
     for missing in report["missing"].values():
         print(missing["why"], file=sys.stderr)
-    if any(missing["required"] for missing in report["missing"].values()):
-        raise SystemExit(UNAVAILABLE)
+    return not any(missing["required"] for missing in report["missing"].values())
 
 
 if __name__ == "__main__":

@@ -50,9 +50,9 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         yield aside
         if not aside.exists():
             raise FileNotFoundError(f"nothing was written for {path}")
-        _flush(aside)
+        flush(aside)
         _move_into_place(aside, path)
-        _flush_entry(path.parent)
+        flush_entry(path.parent)
     except BaseException:
         _remove(aside)
         raise
@@ -84,13 +84,14 @@ def _move_into_place(aside: Path, path: Path) -> None:
     _remove(old)
 
 
-def _flush(path: Path) -> None:
+def flush(path: Path) -> None:
     """Force a file, or a folder with all in it, to the disk, or a crash could keep the rename and lose the data."""
     for entry in [*path.rglob("*"), path] if path.is_dir() else [path]:
-        _flush_entry(entry)
+        flush_entry(entry)
 
 
-def _flush_entry(path: Path) -> None:
+def flush_entry(path: Path) -> None:
+    """Force one file, or the names that are in a folder, to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -32,6 +32,10 @@ def compose_export(run: Path, output: Path, *overrides: str) -> DictConfig:
         return compose("export", [f"run={run}", f"output={output}", *overrides])
 
 
+def export_as_configured(cfg: DictConfig) -> ModelFolder:
+    return export_run(cfg, Path(cfg.output))
+
+
 @pytest.fixture(scope="module")
 def run_folder(tone_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return fit(compose_tiny(tone_corpus, tmp_path_factory.mktemp("run") / "a")).run_folder
@@ -50,7 +54,7 @@ def without_onnx(run: Path, output: Path) -> DictConfig:
 
 @pytest.mark.slow  # ONNX export takes ten seconds of processor time, whatever the network
 def test_a_run_becomes_a_model_folder_that_scores_as_the_network_does(run_folder: RunFolder, tmp_path: Path) -> None:
-    folder = export_run(compose_export(run_folder.path, tmp_path / "model"))
+    folder = export_as_configured(compose_export(run_folder.path, tmp_path / "model"))
     spec = folder.open()
     assert set(spec.files) == {"model.onnx", "model.pt", "parity.json", "README.md"}
     assert spec.provenance.label_source == "mapped"
@@ -97,7 +101,7 @@ def test_a_corpus_that_is_not_there_costs_the_metric_only(
     cfg = without_onnx(copied.path, tmp_path / "model")
     if root == "moved and told":
         cfg.corpus_root = str(tone_corpus / "manifest.csv")
-    report = json.loads(export_run(cfg).parity.read_text())
+    report = json.loads(export_as_configured(cfg).parity.read_text())
     if root == "moved":
         assert "no metric is measured" in capsys.readouterr().err
         assert report["network"] == {"part": None, "metrics": {}}
@@ -176,14 +180,14 @@ def test_adapters_are_merged_and_change_nothing(tone_corpus: Path, tmp_path: Pat
     with torch.no_grad():
         trained = result.module.network.eval()(waveform, num_samples)
         torch.testing.assert_close(network(waveform, num_samples).scores, trained.scores, rtol=0, atol=1e-5)
-    folder = export_run(without_onnx(result.run_folder.path, tmp_path / "model"))
+    folder = export_as_configured(without_onnx(result.run_folder.path, tmp_path / "model"))
     assert folder.torchscript.is_file()
 
 
 def test_an_unfinished_run_can_be_exported_and_its_card_shows_no_metrics(copied: RunFolder, tmp_path: Path) -> None:
     copied.metrics.unlink()
     copied.environment.unlink()
-    folder = export_run(without_onnx(copied.path, tmp_path / "model"))
+    folder = export_as_configured(without_onnx(copied.path, tmp_path / "model"))
     assert folder.open().provenance.commit == "unknown"
     assert "Measured by the training run" not in folder.card.read_text()
 
@@ -191,9 +195,9 @@ def test_an_unfinished_run_can_be_exported_and_its_card_shows_no_metrics(copied:
 def test_a_run_folder_without_a_checkpoint_is_named(copied: RunFolder, tmp_path: Path) -> None:
     shutil.rmtree(copied.path / "checkpoints")
     with pytest.raises(RunError, match=f"{copied.path} has no checkpoint"):
-        export_run(compose_export(copied.path, tmp_path / "model"))
+        export_as_configured(compose_export(copied.path, tmp_path / "model"))
     with pytest.raises(RunError, match="does not exist"):
-        export_run(compose_export(tmp_path / "nowhere", tmp_path / "model"))
+        export_as_configured(compose_export(tmp_path / "nowhere", tmp_path / "model"))
     assert not (tmp_path / "model").exists()
 
 
@@ -202,7 +206,7 @@ def test_a_checkpoint_of_another_network_is_refused(copied: RunFolder, tmp_path:
     config.model.projection_size = 24
     OmegaConf.save(config, copied.config)
     with pytest.raises(CheckpointError, match="another architecture"):
-        export_run(compose_export(copied.path, tmp_path / "model"))
+        export_as_configured(compose_export(copied.path, tmp_path / "model"))
     assert not (tmp_path / "model").exists()
 
 

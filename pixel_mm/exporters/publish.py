@@ -135,8 +135,16 @@ class _Prover:
             "seed": self._seed,
             "network": {"part": self._clips.part if self._clips else None, "metrics": self.metrics},
             "files": {file: asdict(parity) for file, parity in self.parities.items()},
+            "training_lengths_samples": _percentiles(self._clips.num_samples) if self._clips else [],
             "versions": {"python": platform.python_version(), **{name: version(name) for name in _VERSIONS}},
         }
+
+
+def _percentiles(num_samples: np.ndarray) -> list[int]:
+    """0th to 100th of the lengths of clips: what padding and warm-up are chosen by when the model is served."""
+    if not len(num_samples):
+        return []
+    return [int(length) for length in np.percentile(num_samples, np.arange(101), method="nearest")]
 
 
 class _Network:
