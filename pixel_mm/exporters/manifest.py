@@ -5,7 +5,7 @@ manifest repeats both for people and tools, and is brought in line with them whe
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -48,6 +48,11 @@ class Manifest:
         """With one version more."""
         return replace(self, versions={**self.versions, number: about})
 
+    def without(self, gone: Collection[int]) -> "Manifest":
+        """Without some versions."""
+        rest = {number: about for number, about in self.versions.items() if number not in gone}
+        return replace(self, versions=rest)
+
     def after(self, action: Action, versions: Sequence[int], served: Sequence[int]) -> "Manifest":
         """With something more done."""
         entry = {"action": action, "time": now(), "versions": sorted(versions), "served": sorted(served)}
@@ -55,8 +60,7 @@ class Manifest:
 
     def in_line_with(self, there: set[int], served: Sequence[int]) -> "Manifest":
         """Without the versions that are gone, and with what is served: what a killed command did not come to write."""
-        versions = {number: about for number, about in self.versions.items() if number in there}
-        manifest = replace(self, versions=versions)
+        manifest = self.without(set(self.versions) - there)
         if manifest.served == tuple(served):
             return manifest
         added = sorted(set(served) - set(self.served))

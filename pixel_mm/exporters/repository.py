@@ -65,9 +65,7 @@ class ModelRepository:
             RepositoryError: the model is not there, or not one of this project's.
             ValueError: its configuration cannot be read.
         """
-        if not self.path.is_dir():
-            known = ", ".join(models(self.repository)) or "none"
-            raise RepositoryError(f"{self.repository} has no model '{self.name}'; it has {known}")
+        self._require_there()
         there = _version_numbers(self.path)
         served = served_versions(read_config(self.path / CONFIG), there)
         return Manifest.read(self.path).in_line_with(there, served)
@@ -149,6 +147,7 @@ class ModelRepository:
         """
         if keep < 0:
             raise RepositoryError(f"keep is {keep}; give 0 or more versions to keep beside those that are served")
+        self._require_there()
         with locked(self.repository), staged(self.repository) as aside:
             manifest = self.manifest()
             idle = sorted(set(manifest.versions) - set(manifest.served))
@@ -156,10 +155,7 @@ class ModelRepository:
             for number in gone:
                 (self.path / str(number)).rename(aside / str(number))
             if gone:
-                rest = {number: about for number, about in manifest.versions.items() if number not in gone}
-                Manifest(self.name, rest, manifest.served, manifest.history).after(
-                    "prune", gone, manifest.served
-                ).write(self.path)
+                manifest.without(gone).after("prune", gone, manifest.served).write(self.path)
         return gone
 
     def verify(self) -> None:
@@ -191,7 +187,13 @@ class ModelRepository:
         if not self.path.exists():
             raise RepositoryError(f"model '{self.name}' is new, and its first version is served; leave out promote")
 
+    def _require_there(self) -> None:
+        if not self.path.is_dir():
+            known = ", ".join(models(self.repository)) or "none"
+            raise RepositoryError(f"{self.repository} has no model '{self.name}'; it has {known}")
+
     def _serve(self, change: Callable[[Manifest], Manifest]) -> tuple[int, ...]:
+        self._require_there()
         with locked(self.repository):
             manifest = change(self.manifest())
             config = read_config(self.path / CONFIG)

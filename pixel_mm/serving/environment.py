@@ -80,6 +80,11 @@ class TritonEnvironment:
         return self._server_folder / "bin" / "tritonserver"
 
     @property
+    def caches(self) -> Path:
+        """The server's response caches."""
+        return self._server_folder / "caches"
+
+    @property
     def perf_analyzer(self) -> Path:
         """Triton's own load generator."""
         return self.path / "bin" / "perf_analyzer"

@@ -121,6 +121,7 @@ class TritonServer:
             str(environment.tritonserver),
             f"--model-repository={self.repository}",
             f"--backend-directory={backends}",
+            f"--cache-directory={environment.caches}",
             f"--backend-config=python,shm-region-prefix-name={self._shared_memory}",
             "--http-address=127.0.0.1",
             f"--http-port={self._http}",

@@ -43,7 +43,10 @@ MANY = TritonOptions(
 )
 
 
-def built(options: TritonOptions = TritonOptions(), file: str = "model.onnx") -> ModelConfig:
+DEFAULT = TritonOptions()
+
+
+def built(options: TritonOptions = DEFAULT, file: str = "model.onnx") -> ModelConfig:
     config = build_config("emotion", file, SPEC, options, BUCKETS)
     if options.version_policy == "specific":
         serve_versions(config, [1])

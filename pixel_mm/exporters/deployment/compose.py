@@ -11,18 +11,21 @@ _BIND = "${BIND_ADDRESS:-127.0.0.1}"
 _PASSWORD = "${GRAFANA_ADMIN_PASSWORD:?set it in the environment; it is stored in no file}"
 
 
-def compose_file(repository: str, models: Sequence[str], options: DeploymentOptions) -> dict[str, Any]:
+def compose_file(
+    repository: str, models: Sequence[str], options: DeploymentOptions, cached: bool = False
+) -> dict[str, Any]:
     """Content of compose.yaml.
 
     Args:
         repository: path of the Triton repository as seen from the folder of the compose file.
         models: names of the models to load.
         options: images and processors.
+        cached: whether a model asks for the server's response cache.
     """
     return {
         "name": "pixel-mm",
         "services": {
-            "triton": _triton(repository, models, options),
+            "triton": _triton(repository, [*server_arguments(models), *_cache_arguments(options, cached)], options),
             "prometheus": _prometheus(options.prometheus_image),
             "grafana": _grafana(options.grafana_image),
         },
@@ -46,7 +49,12 @@ def server_arguments(models: Sequence[str]) -> list[str]:
     ]
 
 
-def _triton(repository: str, models: Sequence[str], options: DeploymentOptions) -> dict[str, Any]:
+def _cache_arguments(options: DeploymentOptions, cached: bool) -> list[str]:
+    """A model's wish for a cache does nothing in a server that was started without one."""
+    return [f"--cache-config=local,size={options.cache_megabytes * 2**20}"] if cached else []
+
+
+def _triton(repository: str, arguments: Sequence[str], options: DeploymentOptions) -> dict[str, Any]:
     models_mount = {
         "type": "bind",
         "source": f"${{MODEL_REPOSITORY:-{repository}}}",
@@ -56,7 +64,7 @@ def _triton(repository: str, models: Sequence[str], options: DeploymentOptions) 
     }
     service: dict[str, Any] = {
         "image": options.triton_image,
-        "command": ["tritonserver", "--model-repository=/models", *server_arguments(models)],
+        "command": ["tritonserver", "--model-repository=/models", *arguments],
         "ports": [f"{_BIND}:{port}:{port}" for port in (8000, 8001, 8002)],
         "volumes": [models_mount],
         "shm_size": "1gb",

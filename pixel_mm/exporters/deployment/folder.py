@@ -62,9 +62,10 @@ def write_deployment(repository: Path, output: Path, options: DeploymentOptions,
     path = _path_for_compose(repository.resolve(), output.resolve())
     names = [model.name for model in models]
     queues = {model.name: model.max_queue_size for model in models}
+    cached = any(model.response_cache for model in models)
     with atomic_path(output) as aside:
         aside.mkdir()
-        _write_yaml(aside / _COMPOSE, compose_file(path, names, options))
+        _write_yaml(aside / _COMPOSE, compose_file(path, names, options, cached))
         _write_yaml(aside / "prometheus" / "prometheus.yml", scrape_config())
         _write_yaml(aside / "prometheus" / "rules.yml", alert_rules(queues, options))
         _write_yaml(aside / "grafana" / "provisioning" / "datasources" / "prometheus.yml", datasources())

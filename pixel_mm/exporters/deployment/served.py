@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from google.protobuf import text_format
-from tritonclient.grpc import model_config_pb2
+from tritonclient.grpc.model_config_pb2 import ModelConfig
 
 from pixel_mm.exporters.deployment.options import DeploymentError
+from pixel_mm.exporters.manifest import MANIFEST
+from pixel_mm.exporters.triton import CONFIG, read_config
 from pixel_mm.model_folder import ModelSpec
-
-MANIFEST = "manifest.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +25,7 @@ class ServedModel:
         served: numbers of the versions that the server offers, ascending.
         spec: of the newest one of them.
         max_queue_size: requests that may wait for a version; 0 for any number.
+        response_cache: whether equal requests are answered from a cache.
     """
 
     name: str
@@ -33,6 +33,7 @@ class ServedModel:
     served: tuple[int, ...]
     spec: ModelSpec
     max_queue_size: int
+    response_cache: bool
 
 
 def read_served(repository: Path) -> list[ServedModel]:
@@ -69,12 +70,13 @@ def _read(path: Path) -> ServedModel:
         what = f"serves {absent}, which it does not have" if absent else "serves no version"
         raise DeploymentError(f"{path} {what}; promote one that is there")
     spec = ModelSpec.read(path.parent / str(served[-1]) / "model.yaml")
-    return ServedModel(name, versions, served, spec, _max_queue_size(path.parent / "config.pbtxt"))
+    config = _config(path.parent / CONFIG)
+    queue_size = config.dynamic_batching.default_queue_policy.max_queue_size
+    return ServedModel(name, versions, served, spec, queue_size, config.response_cache.enable)
 
 
-def _max_queue_size(path: Path) -> int:
+def _config(path: Path) -> ModelConfig:
     try:
-        config = text_format.Parse(path.read_text(encoding="utf-8"), model_config_pb2.ModelConfig())
-    except (FileNotFoundError, text_format.ParseError) as error:
+        return read_config(path)
+    except (FileNotFoundError, ValueError) as error:
         raise DeploymentError(f"{path} cannot be read ({error}); export the model again") from None
-    return int(config.dynamic_batching.default_queue_policy.max_queue_size)
