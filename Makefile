@@ -25,7 +25,7 @@ install: $(INSTALLED)  ## set up .venv with everything that development needs
 quickstart: $(INSTALLED)  ## train, evaluate, export and score on the embedded synthetic corpus (about 10 minutes)
 	$(BIN)/python -m pixel_mm.quickstart
 
-serve: $(INSTALLED)  ## start a real Triton server on the newest Triton repository below runs; Ctrl-C ends it
+serve: $(INSTALLED)  ## start a real Triton server on the newest export below runs; Ctrl-C ends it
 	$(BIN)/python -m pixel_mm.serve
 
 test: $(INSTALLED)  ## lint, types and all tests; real recordings too where PIXEL_MM_DATA names them

@@ -1,47 +1,56 @@
-"""A Triton server on this machine with a Triton repository, to try it.
+"""A Triton server on this machine, to try an export on.
 
     make serve
-    python -m pixel_mm.serve [REPOSITORY]
+    python -m pixel_mm.serve [REPOSITORY | MODEL_FOLDER]
 
-Without REPOSITORY it takes the newest Triton repository below `runs`. The server is the real one, from wheels, listens
-on loopback only and ends with Ctrl-C. It is for trying: docs/serving.md says what it lacks.
+Without an argument it takes the newest export below `runs`: a Triton repository, or a model folder, of which it makes a
+repository for as long as it runs. The server is the real one, from wheels, listens on loopback only and ends with
+Ctrl-C. It is for trying: docs/serving.md says what it lacks.
 """
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
+from pixel_mm.exporters.manifest import RepositoryError
+from pixel_mm.exporters.repository import ModelRepository, models
+from pixel_mm.exporters.triton import CONFIG, TritonOptions
+from pixel_mm.model_folder import ModelFolder, ModelFolderError
 from pixel_mm.serving.environment import ServingError
 from pixel_mm.serving.server import TritonServer
 
 USER_ERROR = 2
+SPEC = "model.yaml"
 
 
-def find_repository(runs: Path) -> Path:
-    """The newest Triton repository below a folder, by when its models were changed last.
+def find_export(runs: Path) -> Path:
+    """The newest Triton repository or model folder below a folder, by when it was changed last.
 
     Raises:
         ServingError: there is none.
     """
-    configs = [path for path in runs.glob("**/config.pbtxt") if any(path.parent.glob("[0-9]*/"))]
-    if not configs:
-        raise ServingError(f"no Triton repository below {runs}; give one: python -m pixel_mm.serve REPOSITORY")
-    return max(configs, key=lambda path: path.parent.stat().st_mtime).parent.parent
+    repositories = {path.parent: path.parent.parent for path in runs.glob(f"**/{CONFIG}")}
+    in_repositories = [path.parent for model in repositories for path in model.glob(f"*/{SPEC}")]
+    folders = {path.parent: path.parent for path in runs.glob(f"**/{SPEC}") if path.parent not in in_repositories}
+    found = {**repositories, **folders}
+    if not found:
+        raise ServingError(f"no export below {runs}; give one: python -m pixel_mm.serve REPOSITORY_OR_MODEL_FOLDER")
+    return found[max(found, key=lambda path: path.stat().st_mtime)]
 
 
-def served_models(repository: Path) -> list[str]:
-    """Names of the models of a repository.
+def make_repository(folder: ModelFolder, place: Path) -> Path:
+    """A Triton repository of a model folder's ONNX file, under the model's name.
 
     Raises:
-        ServingError: there are none.
+        ModelFolderError: the folder is damaged, or has no such file.
     """
-    names = sorted(path.parent.name for path in repository.glob("*/config.pbtxt"))
-    if not names:
-        raise ServingError(f"{repository} is no Triton repository: it has no MODEL/config.pbtxt")
-    return names
+    name = folder.open(folder.onnx.name).name
+    ModelRepository(place, name).publish(folder, folder.onnx.name, TritonOptions())
+    return place
 
 
 def show(server: TritonServer, console: Console) -> None:
@@ -68,21 +77,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         0 after Ctrl-C, the server's code if it ended by itself, `USER_ERROR` if it could not start.
     """
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("repository", type=Path, nargs="?", help="Triton repository (default: see above)")
-    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where repositories are looked for")
+    parser.add_argument("export", type=Path, nargs="?", help="Triton repository or model folder (default: see above)")
+    parser.add_argument("--runs", type=Path, default=Path("runs"), help="where exports are looked for")
     parser.add_argument(
         "--ports", type=int, nargs=3, default=(8000, 8001, 8002), metavar="PORT", help="of HTTP, gRPC and metrics"
     )
     given = parser.parse_args(arguments)
     console = Console()
     try:
-        repository = given.repository or find_repository(given.runs)
-        models = served_models(repository)
-        console.print(f"Serving {repository}", markup=False, highlight=False, soft_wrap=True, style="bold")
-        with TritonServer(repository, models, ports=tuple(given.ports)) as server:
-            show(server, console)
-            return server.wait()
-    except ServingError as error:
+        with tempfile.TemporaryDirectory() as place:
+            export = given.export or find_export(given.runs)
+            is_folder = (export / SPEC).is_file()
+            repository = make_repository(ModelFolder(export), Path(place, "repository")) if is_folder else export
+            if not (names := models(repository)):
+                raise ServingError(
+                    f"{export} is neither a Triton repository (MODEL/{CONFIG}) nor a model folder ({SPEC})"
+                )
+            console.print(f"Serving {export}", markup=False, highlight=False, soft_wrap=True, style="bold")
+            with TritonServer(repository, names, ports=tuple(given.ports)) as server:
+                show(server, console)
+                return server.wait()
+    except (ServingError, ModelFolderError, RepositoryError) as error:
         Console(stderr=True).print(f"error: {error}", markup=False, soft_wrap=True)
         return USER_ERROR
     except KeyboardInterrupt:

@@ -19,7 +19,11 @@ def test_notebook_is_stripped(path: Path) -> None:
 
 @pytest.mark.slow
 @pytest.mark.weights
-@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(path, marks=pytest.mark.triton if "serve" in path.stem else ()) for path in NOTEBOOKS],
+    ids=lambda path: path.stem,
+)
 def test_notebook_runs(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TMPDIR", str(tmp_path))  # where notebooks write
     monkeypatch.setenv("PIXEL_MM_NOTEBOOK_CLIPS", "40")

@@ -1,6 +1,7 @@
 """`make serve`: it finds what to serve, says how to call it, and ends with Ctrl-C."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,29 +11,33 @@ from pathlib import Path
 import pytest
 
 from pixel_mm import serve
+from pixel_mm.exporters.repository import ModelRepository
+from pixel_mm.exporters.triton import TritonOptions
+from pixel_mm.model_folder import ModelFolder
 from pixel_mm.serving.server import _free_ports
-from tests.triton.served_models import add_model, emotion_config
 
 ROOT = Path(__file__).parents[2]
 
 
-def make_repository(place: Path) -> Path:
-    (place / "emotion" / "1").mkdir(parents=True)
-    (place / "emotion" / "config.pbtxt").touch()
-    return place
-
-
-def age(path: Path, seconds: float) -> None:
+def age(path: Path, seconds: float) -> Path:
     then = time.time() - seconds
     os.utime(path, (then, then))
+    return path
 
 
-def test_the_newest_repository_is_served(tmp_path: Path) -> None:
-    old, new = make_repository(tmp_path / "z"), make_repository(tmp_path / "a" / "deep")
-    age(old / "emotion", 100)
-    assert serve.find_repository(tmp_path) == new
-    age(new / "emotion", 200)
-    assert serve.find_repository(tmp_path) == old
+def test_the_newest_export_is_served(tmp_path: Path, tiny_model_folder: Path) -> None:
+    folder = Path(shutil.copytree(tiny_model_folder, tmp_path / "run" / "model"))
+    old, new = tmp_path / "z", tmp_path / "a" / "deep"
+    for repository in (old, new):
+        ModelRepository(repository, "emotion").publish(ModelFolder(tiny_model_folder), "model.onnx", TritonOptions())
+    age(folder, 300)
+    age(old / "emotion", 200)
+    age(new / "emotion", 100)
+    assert serve.find_export(tmp_path) == new
+    age(new / "emotion", 250)
+    assert serve.find_export(tmp_path) == old
+    age(folder, 50)
+    assert serve.find_export(tmp_path) == folder
 
 
 def test_where_there_is_none_one_is_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -40,17 +45,19 @@ def test_where_there_is_none_one_is_asked_for(tmp_path: Path, capsys: pytest.Cap
     assert "python -m pixel_mm.serve REPOSITORY" in capsys.readouterr().err
 
 
-def test_what_is_no_repository_is_a_users_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_export_is_a_users_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert serve.main([str(tmp_path)]) == 2
-    assert "is no Triton repository" in capsys.readouterr().err
+    assert "is neither a Triton repository" in capsys.readouterr().err
+    (tmp_path / "model.yaml").write_text("rubbish: true")
+    assert serve.main([str(tmp_path)]) == 2
+    assert "unknown field 'rubbish'" in capsys.readouterr().err
 
 
 @pytest.mark.triton
 @pytest.mark.slow
 def test_the_command_serves_and_ends_with_ctrl_c(tmp_path: Path, tiny_model_folder: Path) -> None:
-    add_model(tmp_path, emotion_config("emotion"), tiny_model_folder)
     ports = [str(port) for port in _free_ports(3)]
-    command = [sys.executable, "-m", "pixel_mm.serve", str(tmp_path), "--ports", *ports]
+    command = [sys.executable, "-m", "pixel_mm.serve", str(tiny_model_folder), "--ports", *ports]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment) as process:
         assert process.stdout is not None
