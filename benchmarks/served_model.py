@@ -2,7 +2,6 @@
 
 import csv
 import json
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -10,16 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from google.protobuf import text_format
 from numpy.typing import NDArray
-from tritonclient.grpc import model_config_pb2
 
+from pixel_mm.exporters.repository import ModelRepository
+from pixel_mm.exporters.triton import CONFIG, TritonOptions, read_config
 from pixel_mm.model_folder import ModelFolder
 from pixel_mm.serving.environment import TritonEnvironment
 from pixel_mm.serving.server import TritonServer
 
 MODEL = "emotion"
-MAX_BATCH = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,36 +33,17 @@ class Load:
     p95_milliseconds: float
 
 
-def write_repository(
-    place: Path, folder: ModelFolder, threads: int, buckets_samples: Sequence[int], delay_microseconds: int | None
-) -> None:
-    """Make a Triton repository of one model, all else equal with and without dynamic batching.
+def write_repository(place: Path, folder: ModelFolder, options: TritonOptions) -> tuple[int, ...]:
+    """Make a Triton repository of one model, as the export does; gives the lengths that clients pad to.
 
     Args:
         place: to make.
         folder: whose model.onnx is served.
-        threads: of onnxruntime; one instance.
-        buckets_samples: lengths that clients pad to.
-        delay_microseconds: that the server waits to fill a batch; None serves request by request.
+        options: how.
     """
-    spec = folder.open(folder.onnx.name)
-    config = model_config_pb2.ModelConfig(name=MODEL, backend="onnxruntime", max_batch_size=MAX_BATCH)
-    config.input.add(name="waveform", data_type="TYPE_FP32", dims=[-1])
-    config.input.add(name="num_samples", data_type="TYPE_INT64", dims=[1]).reshape.SetInParent()
-    for tensor in spec.outputs:
-        output = config.output.add(name=tensor.name, data_type="TYPE_FP32", dims=[len(tensor.labels) or 1])
-        if not tensor.labels:
-            output.reshape.SetInParent()
-    if delay_microseconds is not None:
-        config.dynamic_batching.max_queue_delay_microseconds = delay_microseconds
-    config.instance_group.add(kind="KIND_CPU", count=1)
-    config.parameters["intra_op_thread_count"].string_value = str(threads)
-    config.parameters["model_spec"].string_value = json.dumps(spec.as_dict())
-    config.parameters["length_buckets_samples"].string_value = json.dumps(list(buckets_samples))
-    version = place / MODEL / "1"
-    version.mkdir(parents=True)
-    shutil.copy(folder.onnx, version)
-    (place / MODEL / "config.pbtxt").write_text(text_format.MessageToString(config), encoding="utf-8")
+    ModelRepository(place, MODEL).publish(folder, folder.onnx.name, options)
+    config = read_config(place / MODEL / CONFIG)
+    return tuple(json.loads(config.parameters["length_buckets_samples"].string_value))
 
 
 def write_requests(path: Path, waveforms: Sequence[NDArray[np.float32]], lengths: Sequence[int]) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.export_serving import int8_speed, mixed_lengths, ratio, server_speed
+from benchmarks.export_serving import int8_speed, mixed_lengths, options, ratio, server_speed
 from benchmarks.report import Measure
 from benchmarks.served_model import generate_load, write_repository, write_requests
 from pixel_mm.model_folder import ModelFolder
@@ -52,7 +52,7 @@ def test_serving_is_measured_on_the_real_server(tiny_model_folder: Path) -> None
 @pytest.mark.triton
 @pytest.mark.slow
 def test_a_load_that_fails_says_why(tiny_model_folder: Path, tmp_path: Path) -> None:
-    write_repository(tmp_path / "repository", ModelFolder(tiny_model_folder), 1, [16_000], None)
+    write_repository(tmp_path / "repository", ModelFolder(tiny_model_folder), options(threads=1))
     requests = tmp_path / "requests.json"
     write_requests(requests, [np.zeros(800, np.float32)], [800])
     with (
