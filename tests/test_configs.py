@@ -13,10 +13,11 @@ from tests.training_runs import compose_train
 
 GROUPS = ("trainer", "logger", "callbacks", "paths", "debug", "hparams_search", "launcher")
 OTHER_COMMANDS = ("protocol", "suite", "formats", "target")  # groups of evaluate.yaml and export.yaml
+EXPERIMENTS = ("recognizer",)  # groups that single experiments add; tests/test_recognizer_configs.py
 CHOICES = {
     group.name: sorted(choice.stem for choice in group.glob("*.yaml"))
     for group in sorted(CONFIG_DIR.iterdir())
-    if group.is_dir() and group.name not in OTHER_COMMANDS
+    if group.is_dir() and group.name not in OTHER_COMMANDS + EXPERIMENTS
 }
 
 

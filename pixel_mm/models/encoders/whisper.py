@@ -135,7 +135,7 @@ class WhisperLayer(nn.Module):
 
 
 class WhisperAttention(nn.Module):
-    """Scaled dot-product attention over all frames; the key projection has no bias."""
+    """Scaled dot-product attention; the key projection has no bias."""
 
     def __init__(self, hidden_size: int, num_heads: int) -> None:
         """Build it; sizes as in `WhisperEncoder`."""
@@ -148,12 +148,35 @@ class WhisperAttention(nn.Module):
 
     def forward(self, hidden: Tensor, attended: Tensor | None) -> Tensor:
         """float [B, F, D] to float [B, F, D]; `attended` as in `WhisperLayer`."""
-        query, key, value = (
-            projection(hidden).unflatten(2, (self.num_heads, -1)).transpose(1, 2)
-            for projection in (self.q_proj, self.k_proj, self.v_proj)
-        )
-        mixed = F.scaled_dot_product_attention(query, key, value, attn_mask=attended)
+        return self.attend(hidden, *self.keys_and_values(hidden), attended)
+
+    def keys_and_values(self, source: Tensor) -> tuple[Tensor, Tensor]:
+        """Of what is looked at, float [B, F, D]: float [B, heads, F, D / heads] each."""
+        return self._by_head(self.k_proj(source)), self._by_head(self.v_proj(source))
+
+    def attend(self, hidden: Tensor, keys: Tensor, values: Tensor, attended: Tensor | None) -> Tensor:
+        """Look.
+
+        Args:
+            hidden: float [B, N, D], what looks.
+            keys: of `keys_and_values`.
+            values: of `keys_and_values`.
+            attended: bool, to be stretched to [B, heads, N, F]: where may be looked; None is everywhere.
+
+        Returns:
+            float [B, N, D].
+        """
+        query = self._by_head(self.q_proj(hidden))
+        mixed = F.scaled_dot_product_attention(query, keys, values, attn_mask=attended)
         return self.out_proj(mixed.transpose(1, 2).flatten(2))
+
+    def look(self, hidden: Tensor, keys: Tensor, attended: Tensor | None) -> Tensor:
+        """Where is looked, float [B, heads, N, F], summing to 1 over the last axis; arguments as in `attend`."""
+        scores = self._by_head(self.q_proj(hidden)) @ keys.transpose(2, 3) * (keys.shape[3] ** -0.5)
+        return (scores if attended is None else scores.masked_fill(~attended, float("-inf"))).softmax(dim=-1)
+
+    def _by_head(self, values: Tensor) -> Tensor:
+        return values.unflatten(2, (self.num_heads, -1)).transpose(1, 2)
 
 
 class _Positions(nn.Module):

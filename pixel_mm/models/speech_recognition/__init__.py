@@ -1,0 +1,1 @@
+"""Speech recognition: plain networks, and what trains them."""
