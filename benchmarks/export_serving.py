@@ -58,8 +58,8 @@ SEED = 5
 
 
 def options(threads: int) -> TritonOptions:
-    """How the server serves: as the export sets it up, on so many threads."""
-    return TritonOptions(instance_kind="cpu", threads=threads)
+    """How the server serves: as the export sets it up, but that a batch of all clients waits for nobody else."""
+    return TritonOptions(instance_kind="cpu", threads=threads, preferred_batch_sizes=(CLIENTS, MIXED_CLIENTS))
 
 
 def speech_like(seconds: Sequence[float]) -> list[np.ndarray]:
@@ -142,7 +142,7 @@ def mixed_lengths(folder: ModelFolder, threads: int, turns: int, count: int) -> 
     with tempfile.TemporaryDirectory() as place:
         buckets = write_repository(Path(place, "with"), folder, options(threads))
         write_repository(Path(place, "without"), folder, replace(options(threads), dynamic_batching=False))
-        padded = [next(bucket for bucket in buckets if bucket >= length) for length in own]
+        padded = [next((bucket for bucket in buckets if bucket >= length), length) for length in own]
         write_requests(Path(place, "padded.json"), clips, padded)
         write_requests(Path(place, "own.json"), clips, own)
         sides = {

@@ -57,7 +57,7 @@ def test_options_of_the_command_reach_the_configuration(tmp_path: Path, tiny_mod
     assert 'backend: "pytorch"' in text
     assert "max_batch_size: 4" in text
     assert "preferred_batch_size: 2" in text
-    assert '"[480000]"' in text
+    assert '"[160000]"' in text
 
 
 def test_a_version_can_be_added_without_being_served(place: Path, tiny_model_folder: Path) -> None:

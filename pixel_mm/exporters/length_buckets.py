@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from pixel_mm.audio import MAX_SAMPLES, MAX_SECONDS, SAMPLE_RATE_HZ
+from pixel_mm.audio import MAX_SAMPLES, SAMPLE_RATE_HZ
 
 STEP_SAMPLES = SAMPLE_RATE_HZ // 4
 """Buckets are multiples of a quarter of a second, which hide what single clip was the longest."""
@@ -16,24 +16,23 @@ _USUAL_SECONDS = (4, 10)
 
 
 def length_buckets(num_samples: Sequence[int], count: int) -> tuple[int, ...]:
-    """The lengths that pad a corpus least, and the longest that a model takes.
+    """The lengths that pad a corpus least. Longer clips are sent as they are: padded to 30 s they would cost far more.
 
     Args:
         num_samples: lengths of the corpus's clips at 16 kHz; none takes 4 and 10 seconds for usual.
         count: of buckets, at most.
 
     Returns:
-        Samples, ascending; the last is `MAX_SAMPLES`.
+        Samples, ascending; the last holds the corpus's longest clip.
 
     Raises:
         ValueError: no bucket.
     """
     if count < 1:
-        raise ValueError(f"triton.length_buckets is {count}; at least one is needed, for clips of {MAX_SECONDS:g} s")
+        raise ValueError(f"triton.length_buckets is {count}; clips that are not padded share no batch, give 1 or more")
     usual = num_samples if len(num_samples) else [seconds * SAMPLE_RATE_HZ for seconds in _USUAL_SECONDS]
     stepped = np.ceil(np.asarray(usual) / STEP_SAMPLES).astype(np.int64) * STEP_SAMPLES
-    lengths, clips = np.unique(np.minimum([*stepped, MAX_SAMPLES], MAX_SAMPLES), return_counts=True)
-    clips[-1] -= 1  # the longest that a model takes is there whether the corpus has it or not
+    lengths, clips = np.unique(np.minimum(stepped, MAX_SAMPLES), return_counts=True)
     return tuple(_least_padding(lengths, clips, count))
 
 

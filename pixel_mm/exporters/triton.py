@@ -53,7 +53,7 @@ class TritonOptions:
             "latest" ones, or "all" that are there.
         latest_versions: how many the latest ones are.
         length_buckets: that clients pad clips to, at most.
-        warm_up_batch_sizes: of the batches that a loaded model runs, at each bucket but the last, before it is ready.
+        warm_up_batch_sizes: of the batches that a loaded model runs, at each bucket, before it is ready.
     """
 
     max_batch_size: int = 16
@@ -103,7 +103,7 @@ def build_config(
     config.response_cache.enable = options.response_cache
     describe_model(config, spec)
     _set_parameters(config, options, buckets_samples)
-    for length in warm_up_lengths(buckets_samples):
+    for length in buckets_samples:
         for batch_size in options.warm_up_batch_sizes:
             _add_warm_up(config, spec, length, batch_size)
     return config
@@ -136,17 +136,12 @@ def shared_files(spec: ModelSpec, buckets_samples: Sequence[int]) -> dict[str, b
     for tensor in spec.outputs:
         if tensor.labels:
             files[label_file(tensor)] = "".join(f"{label}\n" for label in tensor.labels).encode()
-    for length in warm_up_lengths(buckets_samples):
+    for length in buckets_samples:
         noise = np.random.default_rng(length).normal(0, _LEVEL, length).astype(np.float32)
         values = {"waveform": noise.tobytes(), "num_samples": np.array([length], dtype=np.int64).tobytes()}
         for tensor in spec.inputs:
             files[f"{WARM_UP_FOLDER}/{_warm_up_file(tensor.name, length)}"] = values[tensor.name]
     return files
-
-
-def warm_up_lengths(buckets_samples: Sequence[int]) -> Sequence[int]:
-    """All buckets but the last, which is the longest that a model takes and would delay every start."""
-    return buckets_samples[:-1] or buckets_samples
 
 
 def serve_versions(config: ModelConfig, versions: Sequence[int]) -> None:

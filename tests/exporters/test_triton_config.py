@@ -75,7 +75,7 @@ def test_what_is_asked_for_is_in_the_text_that_the_server_reads() -> None:
     assert config.response_cache.enable
     assert config.version_policy.latest.num_versions == 2
     assert [(sample.batch_size, sample.inputs["waveform"].dims[0]) for sample in config.model_warmup] == [
-        (1, 48_000), (8, 48_000), (1, 128_000), (8, 128_000),
+        (1, 48_000), (8, 48_000), (1, 128_000), (8, 128_000), (1, 480_000), (8, 480_000),
     ]  # fmt: skip
 
 
