@@ -141,7 +141,9 @@ def mixed_lengths(folder: ModelFolder, threads: int, turns: int, count: int) -> 
 
     with tempfile.TemporaryDirectory() as place:
         buckets = write_repository(Path(place, "with"), folder, options(threads))
-        write_repository(Path(place, "without"), folder, replace(options(threads), dynamic_batching=False))
+        write_repository(
+            Path(place, "without"), folder, replace(options(threads), dynamic_batching=False, preferred_batch_sizes=())
+        )
         padded = [next((bucket for bucket in buckets if bucket >= length), length) for length in own]
         write_requests(Path(place, "padded.json"), clips, padded)
         write_requests(Path(place, "own.json"), clips, own)
