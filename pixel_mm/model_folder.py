@@ -61,7 +61,8 @@ class Provenance:
     """What a model was made from.
 
     Attributes:
-        label_source: "rated" when people rated the dimensions it learnt, "mapped" when they come from categories.
+        label_source: "rated" when people rated the dimensions it learnt, "mapped" when they come from categories,
+            "transcripts" when it learnt to write down what is said.
         corpus: name of the training corpus.
         synthetic: True when the corpus was made by a speech synthesiser.
         commit: git commit of the training run, or "unknown".
@@ -69,7 +70,7 @@ class Provenance:
         encoder: what the network hears with.
     """
 
-    label_source: Literal["rated", "mapped"]
+    label_source: Literal["rated", "mapped", "transcripts"]
     corpus: str
     synthetic: bool
     commit: str
@@ -77,9 +78,9 @@ class Provenance:
     encoder: str
 
     def __post_init__(self) -> None:
-        """Refuse a third kind of labels."""
-        if self.label_source not in ("rated", "mapped"):
-            raise ValueError(f"label_source is '{self.label_source}'; it is rated or mapped")
+        """Refuse another kind of labels."""
+        if self.label_source not in ("rated", "mapped", "transcripts"):
+            raise ValueError(f"label_source is '{self.label_source}'; it is rated, mapped or transcripts")
 
 
 @dataclass(frozen=True, slots=True)

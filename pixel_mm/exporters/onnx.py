@@ -56,7 +56,7 @@ def write_onnx(graph: nn.Module, spec: ModelSpec, path: Path) -> None:
         RuntimeError: torch cannot express the graph in ONNX.
     """
     # Without gradients: torch picks attention kernels by them, and their layouts must not change between its passes.
-    with _quiet(), torch.no_grad():
+    with quietly(), torch.no_grad():
         program = torch.onnx.export(
             graph,
             example_inputs(spec),
@@ -127,7 +127,7 @@ def _dynamic_axes(tensor: TensorSpec) -> dict[int, torch.export.Dim]:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Keep the exporter's progress and deprecation notes off the user's screen; errors are raised all the same."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

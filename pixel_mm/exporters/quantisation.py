@@ -60,7 +60,7 @@ def export_int8(source: "Source", path: Path, keep_float32: Collection[str], max
         if node.op_type in options["op_types_to_quantize"] and node.name not in options["nodes_to_exclude"]
     ]
     options["nodes_to_exclude"] += wide_products(model, products, clips, max_spread, source.scratch)
-    with _quiet():
+    with quietly():
         quantize_static(
             source.onnx,
             quantised,
@@ -82,7 +82,7 @@ def export_int8_dynamic(source: "Source", path: Path, keep_float32: Collection[s
         keep_float32: names of modules that are not quantised.
     """
     quantised = source.scratch / "int8_dynamic.onnx"
-    with _quiet():
+    with quietly():
         # Without Conv: onnxruntime's integer convolution is slower than that in float32.
         options = _options(read_graph(source.onnx), keep_float32, ["MatMul", "Gemm"])
         quantize_dynamic(source.onnx, quantised, use_external_data_format=True, **options)
@@ -121,7 +121,7 @@ class _Reader(CalibrationDataReader):
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quietly() -> Iterator[None]:
     """Keep onnxruntime's advice about pre-processing, which it logs for everybody, off the user's screen."""
     logging.disable(logging.WARNING)
     try:

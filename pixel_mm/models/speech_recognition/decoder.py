@@ -93,34 +93,28 @@ class WhisperDecoder(nn.Module):
         Returns:
             float [B, N, D]; keys and values of P + N tokens.
         """
-        num_past, num_new = past[0][0].shape[2], tokens.shape[1]
-        hidden = self._embed(tokens, num_past)
-        places = torch.arange(num_past + num_new, device=tokens.device)
-        seen = places <= places[num_past:].unsqueeze(1)
+        hidden, seen = self._begin(tokens, past)
         present = []
         for layer, layer_past, layer_speech in zip(self._stack, past, speech, strict=True):
             hidden, pair = layer(hidden, seen, layer_past, layer_speech, attended)
             present.append(pair)
         return self.layer_norm(hidden), tuple(present)
 
-    def attention_to_speech(self, tokens: Tensor, speech: Cache, attended: Tensor | None) -> Tensor:
-        """Where each head looks in the speech while it predicts what comes after each token.
-
-        Args:
-            tokens: int64 [B, N], from the start of the prompt.
-            speech: of `hear`.
-            attended: see `forward`.
+    def watch(
+        self, tokens: Tensor, speech: Cache, attended: Tensor | None, past: Cache
+    ) -> tuple[Tensor, Cache, Tensor]:
+        """As `forward`, and where each head looks in the speech while it predicts what comes after each token.
 
         Returns:
-            float [B, L, H, N, F], summing to 1 over the frames.
+            float [B, N, D]; keys and values; float [B, L, H, N, F], summing to 1 over the frames.
         """
-        hidden, looks = self._embed(tokens, 0), []
-        seen = torch.ones(tokens.shape[1], tokens.shape[1], dtype=torch.bool, device=tokens.device).tril()
-        past = self.no_past(tokens.shape[0])
+        hidden, seen = self._begin(tokens, past)
+        present, looks = [], []
         for layer, layer_past, layer_speech in zip(self._stack, past, speech, strict=True):
-            looks.append(layer.look(hidden, seen, layer_past, layer_speech, attended))
-            hidden, _ = layer(hidden, seen, layer_past, layer_speech, attended)
-        return torch.stack(looks, dim=1)
+            hidden, pair, look = layer.watch(hidden, seen, layer_past, layer_speech, attended)
+            present.append(pair)
+            looks.append(look)
+        return self.layer_norm(hidden), tuple(present), torch.stack(looks, dim=1)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """Scores of the next token, float [..., V], of hidden states [..., D]; the weights are the embedding's."""
@@ -130,9 +124,12 @@ class WhisperDecoder(nn.Module):
     def _stack(self) -> "list[WhisperDecoderLayer]":
         return list(self.layers)  # type: ignore[arg-type]
 
-    def _embed(self, tokens: Tensor, num_past: int) -> Tensor:
-        positions = torch.arange(tokens.shape[1], device=tokens.device) + num_past
-        return self.embed_tokens(tokens) + self.embed_positions(positions)
+    def _begin(self, tokens: Tensor, past: Cache) -> tuple[Tensor, Tensor]:
+        """Embedded tokens, float [B, N, D], and which tokens each may look at, bool [N, P + N]."""
+        num_past = past[0][0].shape[2]
+        places = torch.arange(num_past + tokens.shape[1], device=tokens.device)
+        hidden = self.embed_tokens(tokens) + self.embed_positions(places[num_past:])
+        return hidden, places <= places[num_past:].unsqueeze(1)
 
 
 class WhisperDecoderLayer(nn.Module):
@@ -171,19 +168,25 @@ class WhisperDecoderLayer(nn.Module):
         """
         hidden, present = self._remember(hidden, seen, past)
         heard = self.encoder_attn.attend(self.encoder_attn_layer_norm(hidden), *speech, attended)
-        hidden = hidden + self.dropout(heard)
-        return hidden + self.dropout(self.fc2(F.gelu(self.fc1(self.final_layer_norm(hidden))))), present
+        return self._think(hidden + self.dropout(heard)), present
 
-    def look(self, hidden: Tensor, seen: Tensor, past: Pair, speech: Pair, attended: Tensor | None) -> Tensor:
-        """Where the heads look in the speech, float [B, H, N, F]; arguments as in `forward`."""
-        hidden, _ = self._remember(hidden, seen, past)
-        return self.encoder_attn.look(self.encoder_attn_layer_norm(hidden), speech[0], attended)
+    def watch(
+        self, hidden: Tensor, seen: Tensor, past: Pair, speech: Pair, attended: Tensor | None
+    ) -> tuple[Tensor, Pair, Tensor]:
+        """As `forward`, and where the heads look in the speech, float [B, H, N, F]."""
+        hidden, present = self._remember(hidden, seen, past)
+        look = self.encoder_attn.look(self.encoder_attn_layer_norm(hidden), speech[0], attended)
+        heard = self.encoder_attn.out_proj((look @ speech[1]).transpose(1, 2).flatten(2))
+        return self._think(hidden + self.dropout(heard)), present, look
 
     def _remember(self, hidden: Tensor, seen: Tensor, past: Pair) -> tuple[Tensor, Pair]:
         normalised = self.self_attn_layer_norm(hidden)
         new_keys, new_values = self.self_attn.keys_and_values(normalised)
         keys, values = torch.cat((past[0], new_keys), dim=2), torch.cat((past[1], new_values), dim=2)
         return hidden + self.dropout(self.self_attn.attend(normalised, keys, values, seen)), (keys, values)
+
+    def _think(self, hidden: Tensor) -> Tensor:
+        return hidden + self.dropout(self.fc2(F.gelu(self.fc1(self.final_layer_norm(hidden)))))
 
 
 def _initialise(module: nn.Module) -> None:

@@ -74,7 +74,7 @@ class TorchDecoder:
 
     @torch.inference_mode()
     def attention(self, heard: HeardByTorch, tokens: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Where every head looks; see `WhisperDecoder.attention_to_speech`.
+        """Where every head looks; see `WhisperDecoder.watch`.
 
         Args:
             heard: of `hear`.
@@ -85,7 +85,8 @@ class TorchDecoder:
         """
         attended = attended_frames(heard.num_frames, heard.speech[0][0].shape[2])
         given = torch.from_numpy(tokens).to(heard.num_frames.device)
-        looks = self._network.decoder.attention_to_speech(given, heard.speech, attended)
+        decoder = self._network.decoder
+        _, _, looks = decoder.watch(given, heard.speech, attended, decoder.no_past(len(tokens)))
         found: NDArray[np.float32] = looks.float().cpu().numpy()
         return found
 

@@ -39,7 +39,7 @@ def test_with_full_context_it_is_the_published_network() -> None:
     torch.testing.assert_close(network(waveform, num_samples, TOKENS), theirs.logits, atol=2e-3, rtol=0)
     frames, num_frames = network.hear(waveform, num_samples)
     assert num_frames.tolist() == [1500, 1500]
-    looks = network.decoder.attention_to_speech(TOKENS, network.decoder.hear(frames), None)
+    _, _, looks = network.decoder.watch(TOKENS, network.decoder.hear(frames), None, network.decoder.no_past(2))
     torch.testing.assert_close(looks, torch.stack(theirs.cross_attentions, dim=1), atol=1e-3, rtol=0)
 
 
@@ -63,7 +63,9 @@ def test_token_by_token_it_gives_what_it_gives_at_once() -> None:
         logits, past = network.step(TOKENS[:, start:stop], heard, num_frames, past)
         found.append(logits)
     torch.testing.assert_close(torch.cat(found, dim=1), network.teach(TOKENS, frames, num_frames), atol=1e-5, rtol=0)
-    looks = network.decoder.attention_to_speech(TOKENS, heard, attended_frames(num_frames, frames.shape[1]))
+    attended, empty = attended_frames(num_frames, frames.shape[1]), network.decoder.no_past(2)
+    hidden, _, looks = network.decoder.watch(TOKENS, heard, attended, empty)
+    torch.testing.assert_close(hidden, network.decoder(TOKENS, heard, attended, empty)[0], atol=1e-5, rtol=0)
     assert float(looks[1, :, :, :, int(num_frames[1]) :].abs().max()) == 0.0
     torch.testing.assert_close(looks.sum(-1), torch.ones(2, 2, 2, 6))
 

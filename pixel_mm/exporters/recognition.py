@@ -1,0 +1,174 @@
+"""A recogniser as a model folder: encoder and decoder in every precision, each pair proven to be the network.
+
+    python -m pixel_mm.export target=recognizer recognizer=whisper_base output=DIR
+    python -m pixel_mm.export target=recognizer output=DIR recognizer.network.context=short \
+        recognizer.network.encoder.weights.source=folder recognizer.network.encoder.weights.folder=CHECKPOINT_DIR
+"""
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from hydra.utils import instantiate
+from omegaconf import DictConfig
+
+from pixel_mm.audio import MAX_SAMPLES, MAX_SECONDS, MIN_SAMPLES, MIN_SECONDS, SAMPLE_RATE_HZ
+from pixel_mm.exporters.parity import make_cases
+from pixel_mm.exporters.recognition_graph import write_graphs
+from pixel_mm.exporters.recognition_parity import RecognitionParity, check_recognition
+from pixel_mm.exporters.recognition_precision import decoder_to_int8, encoder_to_int8, to_float16
+from pixel_mm.inference.whisper_onnx import FILES, TASK, TOKENIZER, OnnxDecoder, Precision, open_session
+from pixel_mm.model_folder import ModelFolder, ModelFolderError, ModelSpec, Provenance, TensorSpec
+from pixel_mm.models.speech_recognition.network import WhisperRecognizer
+from pixel_mm.models.speech_recognition.torch_decoder import TorchDecoder
+from pixel_mm.runs import atomic_path, write_json
+from pixel_mm.whisper_tokens import WhisperTokenizer
+
+_CARD = """# {name}
+
+Task: speech recognition. {network}; clips of 25 ms to 30 s at 16 kHz.
+
+Transcripts can be wrong, above all of noisy, accented or overlapping speech; no figure here is an accuracy.
+
+## Parity
+
+Difference of a score from the network's, in standard deviations of its scores, on seeded signals that resemble speech,
+and how many greedy transcripts are the network's.
+
+| precision | files | largest difference | allowed | same transcripts |
+|---|---|---|---|---|
+{rows}
+"""
+
+
+def publish_recognizer(
+    network: WhisperRecognizer,
+    tokenizer: Path,
+    name: str,
+    output: Path,
+    precisions: Sequence[Precision] = ("float32",),
+    seed: int = 7,
+    overwrite: bool = False,
+) -> ModelFolder:
+    """Export a recogniser, check each pair of graphs against it, and put the model folder in place.
+
+    Args:
+        network: on the CPU.
+        tokenizer: its tokenizer.json.
+        name: of the model; says which weights it has.
+        output: folder to make.
+        precisions: "float32", "float16", "int8".
+        seed: of the inputs that parity is checked on.
+        overwrite: replace a folder that is there.
+
+    Raises:
+        ModelFolderError: there is something at `output` already, or an unknown precision.
+        TokenizerError: the tokenizer does not belong to the weights.
+        ParityError: a file is not the network it came from; nothing was published.
+    """
+    if not overwrite and output.exists() and (output.is_file() or any(output.iterdir())):
+        raise ModelFolderError(f"output={output} exists; choose another folder, or replace it with overwrite=true")
+    if not precisions or (unknown := set(precisions) - set(FILES)):
+        raise ModelFolderError(
+            f"precisions={list(precisions)}: choose from {', '.join(FILES)}; found {unknown or '{}'}"
+        )
+    tokens = WhisperTokenizer.load(tokenizer)
+    tokens.check_fits(network.decoder.num_tokens)
+    network = network.requires_grad_(False).eval()
+    spec = _describe(network, name)
+    with atomic_path(output) as aside:
+        scratch = aside / ".scratch"
+        scratch.mkdir(parents=True)
+        _write_pairs(network, aside, scratch, precisions)
+        shutil.rmtree(scratch)
+        cases, reference = make_cases(spec, seed), TorchDecoder(network)
+        parities = {
+            precision: check_recognition(precision, _open(aside, precision), reference, tokens, cases, seed)
+            for precision in precisions
+        }
+        shutil.copyfile(tokenizer, aside / TOKENIZER)
+        folder = ModelFolder(aside)
+        write_json(folder.parity, {"seed": seed, "precisions": {key: asdict(value) for key, value in parities.items()}})
+        folder.card.write_text(_card(spec, parities), encoding="utf-8")
+        folder.seal(spec)
+    return ModelFolder(output)
+
+
+def write_configured(cfg: DictConfig) -> None:
+    """Export as configured: `recognizer`, `output`, `precisions`, `seed`, `overwrite`."""
+    chosen = cfg.recognizer
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(cfg.seed)
+        network = instantiate(chosen.network)
+    folder = publish_recognizer(
+        network, instantiate(chosen.tokenizer).path(), _name(chosen), Path(cfg.output), cfg.precisions, cfg.seed,
+        cfg.overwrite,
+    )  # fmt: skip
+    print(f"model folder: {folder.path}")
+
+
+def _name(recognizer: DictConfig) -> str:
+    if not recognizer.pretrained_weights:
+        return "random weights"
+    weights = recognizer.network.encoder.weights
+    return Path(weights.folder).name if weights.source == "folder" else str(weights.hub)
+
+
+def _write_pairs(network: WhisperRecognizer, folder: Path, scratch: Path, precisions: Sequence[Precision]) -> None:
+    encoder, decoder = (scratch / name for name in FILES["float32"])
+    write_graphs(network, encoder, decoder)
+    if "float16" in precisions:
+        for source, name in zip((encoder, decoder), FILES["float16"], strict=True):
+            to_float16(source, folder / name)
+    if "int8" in precisions:
+        encoder_to_int8(encoder, folder / FILES["int8"][0], scratch)
+        decoder_to_int8(decoder, folder / FILES["int8"][1])
+    if "float32" in precisions:
+        for path in sorted(scratch.glob("*coder.onnx*")):
+            path.rename(folder / path.name)
+
+
+def _open(folder: Path, precision: Precision) -> OnnxDecoder:
+    return OnnxDecoder(*(open_session(folder / name) for name in FILES[precision]))
+
+
+def _describe(network: WhisperRecognizer, name: str) -> ModelSpec:
+    size = network.decoder.num_tokens
+    context = "30 s of context" if network.context == "full" else "the context there is"
+    infinity = float("inf")
+    return ModelSpec(
+        name=name,
+        task=TASK,
+        sample_rate_hz=SAMPLE_RATE_HZ,
+        min_seconds=MIN_SECONDS,
+        max_seconds=MAX_SECONDS,
+        inputs=(
+            TensorSpec("waveform", "float32", ("batch", "samples"), "amplitude", (-1.0, 1.0), "mono speech"),
+            TensorSpec(
+                "num_samples", "int64", ("batch",), "samples", (MIN_SAMPLES, MAX_SAMPLES), "length of each clip"
+            ),
+            TensorSpec("tokens", "int64", ("batch", "tokens"), "token", (0, size - 1), "prompt and transcript so far"),
+        ),
+        outputs=(
+            TensorSpec(
+                name="logits",
+                dtype="float32",
+                axes=("batch", "tokens", size),
+                unit="log-odds",
+                range=(-infinity, infinity),
+                meaning="score of each token as the next one",
+            ),
+        ),
+        provenance=Provenance("transcripts", "see the weights", False, "unknown", name, f"Whisper on {context}"),
+    )
+
+
+def _card(spec: ModelSpec, parities: dict[Precision, RecognitionParity]) -> str:
+    rows = [
+        f"| {precision} | {' + '.join(FILES[precision])} | {parity.largest_difference:.1e} | {parity.tolerance:g} | "
+        f"{100 * parity.same_transcripts:.0f} % |"
+        for precision, parity in parities.items()
+    ]
+    return _CARD.format(name=spec.name, network=spec.provenance.encoder, rows="\n".join(rows))

@@ -1,0 +1,97 @@
+"""Recognisers exported as model folders, run by onnxruntime."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from pixel_mm.exporters.parity import ParityError, make_cases
+from pixel_mm.exporters.recognition import publish_recognizer
+from pixel_mm.exporters.recognition_parity import check_recognition
+from pixel_mm.inference.whisper_onnx import FILES, OnnxDecoder, load_tokenizer
+from pixel_mm.model_folder import ModelFolder, ModelFolderError
+from pixel_mm.models.speech_recognition.decoding import DecodingOptions, decode
+from pixel_mm.models.speech_recognition.torch_decoder import TorchDecoder
+from pixel_mm.whisper_tokens import TokenizerError
+from tests.models.tiny_networks import speech
+from tests.tiny_recognition import tiny_recognizer, tiny_tokenizer
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("recognizer")
+    tiny_tokenizer().tokenizer.save(str(place / "tokenizer.json"))
+    publish_recognizer(
+        tiny_recognizer(), place / "tokenizer.json", "tiny", place / "model", ("float32", "float16", "int8")
+    )
+    return place / "model"
+
+
+def clips(*lengths: int) -> list[np.ndarray]:
+    waveform, _ = speech(*lengths)
+    return [row[:length].numpy() for row, length in zip(waveform, lengths, strict=True)]
+
+
+@pytest.mark.slow
+def test_the_folder_holds_every_pair_proven_and_sealed(folder: Path) -> None:
+    spec = ModelFolder(folder).open()
+    names = {name for pair in FILES.values() for name in pair}
+    assert {path.name for path in folder.iterdir()} == names | {
+        "tokenizer.json",
+        "parity.json",
+        "model.yaml",
+        "README.md",
+    }
+    assert (spec.task, spec.provenance.label_source) == ("speech_recognition", "transcripts")
+    report = json.loads((folder / "parity.json").read_text())["precisions"]
+    assert report["float32"]["same_transcripts"] == 1.0
+    assert 0 < report["float32"]["largest_difference"] < 1e-3
+    assert report["float32"]["largest_difference"] < report["float16"]["largest_difference"]
+    assert load_tokenizer(folder).num_tokens == tiny_tokenizer().num_tokens
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_it_transcribes_as_the_network_does(folder: Path, beam_size: int) -> None:
+    options = DecodingOptions(max_tokens=10, beam_size=beam_size, timestamps=True)
+    recordings = clips(9_000, 20_000, 3_000)
+    found = decode(OnnxDecoder.load(folder, num_threads=1), recordings, load_tokenizer(folder), options)
+    wanted = decode(TorchDecoder(tiny_recognizer()), recordings, tiny_tokenizer(), options)
+    assert [each.tokens for each in found] == [each.tokens for each in wanted]
+    np.testing.assert_allclose(found[0].log_probabilities, wanted[0].log_probabilities, atol=1e-3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("precision", FILES)
+def test_no_transcript_depends_on_its_batch(folder: Path, precision: str) -> None:
+    decoder = OnnxDecoder.load(folder, precision, num_threads=1)  # type: ignore[arg-type]
+    recordings, options = clips(9_000, 20_000, 3_000, 400), DecodingOptions(max_tokens=10)
+    together = decode(decoder, recordings, tiny_tokenizer(), options)
+    for clip, found in zip(recordings, together, strict=True):
+        assert decode(decoder, [clip], tiny_tokenizer(), options)[0].tokens == found.tokens
+
+
+@pytest.mark.slow
+def test_another_network_and_changed_files_are_refused(folder: Path, tmp_path: Path) -> None:
+    decoder = OnnxDecoder.load(folder, num_threads=1)
+    cases = make_cases(ModelFolder(folder).open(), seed=1)[:1]
+    with pytest.raises(ParityError, match="scores differ from the network's"):
+        check_recognition("float32", decoder, TorchDecoder(tiny_recognizer(seed=5)), tiny_tokenizer(), cases, seed=0)
+    with pytest.raises(ValueError, match="clip 0 has 10 samples"):
+        decoder.hear([np.zeros(10, dtype=np.float32)])
+    with pytest.raises(ModelFolderError, match="precision is 'int4'"):
+        OnnxDecoder.load(folder, "int4")  # type: ignore[arg-type]
+    with pytest.raises(ModelFolderError, match="exists; choose another"):
+        publish_recognizer(tiny_recognizer(), folder / "tokenizer.json", "tiny", folder)
+
+
+def test_a_tokenizer_of_another_model_and_unknown_precisions_are_refused(tmp_path: Path) -> None:
+    network, file = tiny_recognizer(), tmp_path / "tokenizer.json"
+    tiny_tokenizer().tokenizer.save(str(file))
+    with pytest.raises(ModelFolderError, match="int4"):
+        publish_recognizer(network, file, "tiny", tmp_path / "model", ("int4",))  # type: ignore[arg-type]
+    network.decoder.num_tokens += 1
+    with pytest.raises(TokenizerError, match="does not belong to the weights"):
+        publish_recognizer(network, file, "tiny", tmp_path / "model")
+    assert not (tmp_path / "model").exists()
