@@ -4,13 +4,14 @@ int8 keeps a transcript independent of its batch: inputs of the decoder's produc
 the encoder, whose inputs are quantised as a whole, hears one clip at a time (`inference.whisper_onnx`).
 """
 
+import logging
 from pathlib import Path
+from typing import Any
 
 import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
 from onnxruntime.quantization import QuantType, quantize_dynamic
-from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
 
 from pixel_mm.exporters.graph_file import SCOPES, read_graph, save_graph, scopes_of
 from pixel_mm.exporters.low_precision import lower
@@ -55,12 +56,23 @@ def encoder_to_int8(source: Path, target: Path, scratch: Path) -> None:
 
 def decoder_to_int8(source: Path, target: Path) -> None:
     """Write the decoder with weights and inputs of its products in int8, by blocks; onnxruntime's own operator."""
-    quantiser = MatMulNBitsQuantizer(
+    quantiser = quantiser_of_blocks()(
         onnx.load(source), bits=8, block_size=_BLOCK, is_symmetric=True, accuracy_level=_INT8_PRODUCTS
     )
     with quietly():
         quantiser.process()
     save_graph(ir.from_proto(quantiser.model.model), target)
+
+
+def quantiser_of_blocks() -> Any:
+    """onnxruntime's class. Its module turns on everybody's messages when it is imported; that is undone."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    from onnxruntime.quantization.matmul_nbits_quantizer import MatMulNBitsQuantizer
+
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    return MatMulNBitsQuantizer
 
 
 def _stays(node: ir.Node) -> bool:

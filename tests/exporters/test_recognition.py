@@ -1,6 +1,8 @@
 """Recognisers exported as model folders, run by onnxruntime."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -95,3 +97,16 @@ def test_a_tokenizer_of_another_model_and_unknown_precisions_are_refused(tmp_pat
     with pytest.raises(TokenizerError, match="does not belong to the weights"):
         publish_recognizer(network, file, "tiny", tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+@pytest.mark.slow
+def test_quantising_turns_on_nobodys_messages() -> None:
+    code = """
+import logging
+from pixel_mm.exporters.recognition_precision import quantiser_of_blocks
+before = (list(logging.root.handlers), logging.root.level)
+quantiser_of_blocks()
+print((list(logging.root.handlers), logging.root.level) == before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "True"
