@@ -13,6 +13,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -29,6 +30,7 @@ CONFIG_DIR = next((d for d in (PACKAGE_DIR / "conf", PACKAGE_DIR.parent / "conf"
 
 USER_ERROR = 2
 INTERRUPTED = 130
+_FULL_ERROR = "HYDRA_FULL_ERROR"
 
 
 class MissingOptionError(ValueError):
@@ -50,12 +52,11 @@ def run(main: Callable[[DictConfig], Any], config_name: str) -> None:
         refuse_missing(cfg)
         return main(cfg)
 
-    wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1"
-    # Hydra prints errors itself and exits with 1, unless it is asked to let them through.
-    os.environ["HYDRA_FULL_ERROR"] = "1"
+    wants_traceback = os.environ.get(_FULL_ERROR) == "1"
     try:
         _refuse_secrets(sys.argv[1:])
-        hydra.main(config_path=str(CONFIG_DIR), config_name=config_name, version_base="1.3")(checked)()
+        with _errors_let_through():
+            hydra.main(config_path=str(CONFIG_DIR), config_name=config_name, version_base="1.3")(checked)()
     except KeyboardInterrupt:
         _leave("interrupted; the same command with resume=RUN_DIR goes on from the last whole epoch", INTERRUPTED)
     except Exception as error:
@@ -63,6 +64,20 @@ def run(main: Callable[[DictConfig], Any], config_name: str) -> None:
         if message is None:
             raise
         _leave(message, USER_ERROR)
+
+
+@contextmanager
+def _errors_let_through() -> Iterator[None]:
+    """Hydra prints errors itself and exits with 1, unless the environment asks it to let them through."""
+    before = os.environ.get(_FULL_ERROR)
+    os.environ[_FULL_ERROR] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_FULL_ERROR]
+        else:
+            os.environ[_FULL_ERROR] = before
 
 
 def explain(error: BaseException) -> str | None:

@@ -1,4 +1,5 @@
 import errno
+import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -93,6 +94,17 @@ def test_a_traceback_can_be_asked_for(run: Run, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
     with pytest.raises(ValueError, match="does not exist"):
         run(main=lambda cfg: RunFolder(tmp_path / "nowhere").find_checkpoint())
+
+
+def test_a_command_leaves_the_environment_as_it_was(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else the next one in the same process would show tracebacks."""
+    monkeypatch.delenv("HYDRA_FULL_ERROR")
+    run(main=lambda cfg: None)
+    assert "HYDRA_FULL_ERROR" not in os.environ
+    monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
+    with pytest.raises(SystemExit):
+        run("seeed=2", main=lambda cfg: None)
+    assert os.environ["HYDRA_FULL_ERROR"] == "0"
 
 
 def test_a_full_disk_is_told_from_other_errors() -> None:

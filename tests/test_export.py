@@ -241,7 +241,6 @@ def test_the_command_prints_where_the_model_is(
     assert "model.pt: largest difference" in printed
     assert [path.name for path in tmp_path.iterdir()] == ["model"]  # no logs or outputs folder beside it
     parity = json.loads((output / "parity.json").read_text())
-    monkeypatch.delenv("HYDRA_FULL_ERROR")  # which the first call has set
     with pytest.raises(SystemExit) as left:
         cli.run(export.main, config_name="export")
     assert left.value.code == USER_ERROR

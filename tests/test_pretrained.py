@@ -10,7 +10,7 @@ import torch
 from transformers import WhisperConfig, WhisperForConditionalGeneration
 
 from pixel_mm.ctranslate2 import ModelBinError, read_whisper
-from pixel_mm.pretrained import PretrainedError, Weights, cache_folder, read_folder, wheel_file
+from pixel_mm.pretrained import PretrainedError, PublishedFile, Weights, cache_folder, read_folder, wheel_file
 
 CONTENT = bytes(range(256)) * 10
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -200,3 +200,17 @@ def test_sources_that_cannot_give_weights_say_what_to_change(tmp_path: Path, mon
         with pytest.raises(PretrainedError) as caught:
             weights.load()
         assert message in str(caught.value)
+
+
+def test_a_file_beside_the_weights_is_found_in_their_folder_or_named(tmp_path: Path) -> None:
+    there = PublishedFile("tokenizer.json", "folder", folder=tmp_path)
+    with pytest.raises(PretrainedError, match=r"tokenizer\.json is missing; a folder with a model's weights"):
+        there.path()
+    (tmp_path / "tokenizer.json").write_text("{}")
+    assert there.path() == tmp_path / "tokenizer.json"
+
+
+@pytest.mark.parametrize("source", ["wheel", "hub", "folder", "post"])
+def test_a_source_that_is_not_configured_is_named(source: str) -> None:
+    with pytest.raises(PretrainedError, match=f"tokenizer.json: source is '{source}', but nothing is configured"):
+        PublishedFile("tokenizer.json", source).path()  # type: ignore[arg-type]
