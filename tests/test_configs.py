@@ -79,3 +79,9 @@ def test_distributed_training_leaves_the_batches_to_the_data_module() -> None:
 def test_nothing_learns_from_the_test_part() -> None:
     for path in sorted((CONFIG_DIR / "experiment").glob("*.yaml")):
         assert compose_train(f"experiment={path.stem}").optimised_metric.startswith(("validation/", "train/"))
+
+
+def test_synthetic_corpora_of_different_sizes_do_not_meet_in_one_folder() -> None:
+    roots = {compose_train(*options).data.root for options in ((), ("data.corpus.clips=40",), ("data.corpus.seed=1",))}
+    assert len(roots) == 3
+    assert compose_train("data.root=elsewhere").data.corpus.root == "elsewhere"
