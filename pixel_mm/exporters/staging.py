@@ -60,6 +60,5 @@ def move_new(source: Path, target: Path) -> None:
     flush(source)
     if target.exists():
         raise FileExistsError(f"{target} exists; it is not replaced")
-    source.chmod(0o755)
     source.rename(target)
     flush_entry(target.parent)

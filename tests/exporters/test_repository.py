@@ -1,55 +1,25 @@
 """Versions of a model in a Triton repository: added whole or not at all, promoted, rolled back, pruned."""
 
-import errno
 import json
-import os
 import shutil
-import signal
-import time
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 from pixel_mm.exporters import graph_file, staging
 from pixel_mm.exporters import repository as repository_module
-from pixel_mm.exporters.deployment.served import read_served
 from pixel_mm.exporters.graph_file import read_graph
 from pixel_mm.exporters.manifest import RepositoryError
 from pixel_mm.exporters.onnx import OnnxModel
 from pixel_mm.exporters.publish import publish
 from pixel_mm.exporters.repository import ModelRepository
-from pixel_mm.exporters.triton import TritonOptions, read_config, served_versions
+from pixel_mm.exporters.triton import TritonOptions
 from pixel_mm.exporters.triton_checks import TritonConfigError
 from pixel_mm.inference.audio_emotion_recognition import AudioEmotionRecognizer
 from pixel_mm.model_folder import ModelFolder, ModelFolderError
+from tests.exporters.repositories import OPTIONS, everything, served
 from tests.tiny_emotion import FORMATS, tiny_graph
-
-OPTIONS = TritonOptions()
-
-
-@pytest.fixture
-def exported(tiny_model_folder: Path) -> ModelFolder:
-    return ModelFolder(tiny_model_folder)
-
-
-@pytest.fixture
-def model(tmp_path: Path, exported: ModelFolder) -> ModelRepository:
-    """With the versions 1 and 2, of which 2 is served."""
-    found = ModelRepository(tmp_path / "repository", "emotion")
-    assert [found.publish(exported, "model.onnx", OPTIONS) for _ in range(2)] == [1, 2]
-    return found
-
-
-def served(model: ModelRepository) -> list[int]:
-    """What the server reads."""
-    return served_versions(read_config(model.path / "config.pbtxt"), ())
-
-
-def everything(folder: Path) -> dict[str, bytes]:
-    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
 def test_a_version_holds_the_file_and_what_proves_it(model: ModelRepository, exported: ModelFolder) -> None:
@@ -245,90 +215,6 @@ def test_a_manifest_that_lies_is_brought_in_line(model: ModelRepository) -> None
     manifest = model.manifest()
     assert (manifest.served, sorted(manifest.versions)) == ((2,), [1, 2])
     assert manifest.before() == (1,)
-
-
-def test_a_full_disk_leaves_the_repository_as_it_was(
-    model: ModelRepository, exported: ModelFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: Any, **__: Any) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    before = everything(model.repository)
-    for name in ("shutil.copyfile", "os.fsync"):
-        with monkeypatch.context() as patch:
-            patch.setattr(name, full)
-            with pytest.raises(OSError, match="No space"):
-                model.publish(exported, "model.onnx", OPTIONS)
-        assert everything(model.path / "2") == {k[10:]: v for k, v in before.items() if k.startswith("emotion/2/")}
-        assert served(model) == [2]
-        assert not list(model.repository.parent.glob(".partial-*"))
-    model.verify()
-    assert model.publish(exported, "model.onnx", OPTIONS) == 3
-
-
-def test_two_commands_do_not_write_at_once(
-    model: ModelRepository, exported: ModelFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(staging, "_WAIT_SECONDS", 0.05)
-    child = in_child(lambda: hold(model.repository))
-    while not (model.repository / "held").exists():
-        time.sleep(0.01)
-    (model.repository / "held").unlink()
-    with pytest.raises(RepositoryError, match="another command"):
-        model.publish(exported, "model.onnx", OPTIONS)
-    os.kill(child, signal.SIGKILL)
-    os.waitpid(child, 0)
-    assert model.publish(exported, "model.onnx", OPTIONS) == 3  # a lock dies with its holder
-
-
-def hold(repository: Path) -> None:
-    with staging.locked(repository):
-        (repository / "held").touch()
-        time.sleep(60)
-
-
-def in_child(work: Callable[[], object]) -> int:
-    """Process id of a copy of this process that does the work and ends."""
-    if child := os.fork():
-        return child
-    try:
-        work()
-    finally:
-        os._exit(0)
-
-
-def test_killed_at_any_step_it_serves_the_old_version_or_the_new_one(
-    model: ModelRepository, exported: ModelFolder, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Death before each change of a name, which are all the steps that another process can see."""
-    states = []
-    for step in range(40):
-        newest = max(model.manifest().versions)
-        before = everything(model.path / str(newest))
-        child = in_child(lambda step=step: publish_until(step, model, exported))
-        os.waitpid(child, 0)
-        states.append((served(model)[0] - newest, max(model.manifest().versions) - newest))
-        assert everything(model.path / str(newest)) == before
-        model.verify()
-        assert [found.served for found in read_served(model.repository)] != []
-        if states[-1] == (1, 1):
-            model.promote([newest])
-            model.prune(keep=1)
-    assert {(0, 0), (0, 1), (1, 1)} <= set(states)
-
-
-def publish_until(step: int, model: ModelRepository, exported: ModelFolder) -> None:
-    left = [step]
-
-    def count(_: Any, *arguments: Any) -> None:
-        left[0] -= 1
-        if left[0] < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    for name in ("rename", "replace", "mkdir"):
-        original = getattr(Path, name)
-        setattr(Path, name, lambda path, *a, _original=original, **k: (count(path), _original(path, *a, **k))[1])
-    model.publish(exported, "model.onnx", OPTIONS)
 
 
 def test_nothing_is_left_beside_the_repository(model: ModelRepository) -> None:

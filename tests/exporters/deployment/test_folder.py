@@ -15,9 +15,7 @@ import yaml
 from pixel_mm import cli, export
 from pixel_mm.exporters.deployment.folder import write_deployment
 from pixel_mm.exporters.deployment.options import DeploymentError
-from pixel_mm.exporters.repository import ModelRepository
-from pixel_mm.exporters.triton import TritonOptions
-from pixel_mm.model_folder import ModelFolder, ModelFolderError
+from pixel_mm.model_folder import ModelFolderError
 from tests.exporters.deployment.deployments import add_deployable, options, write_manifest
 
 FILES = {
@@ -106,25 +104,6 @@ def test_the_compose_file_follows_the_specification(tmp_path: Path, repository: 
     content = load(write_deployment(repository, tmp_path / "new", options(gpus=gpus)) / "compose.yaml")
     check_compose(content)
     assert ("deploy" in content["services"]["triton"]) == (gpus > 0)
-
-
-def test_a_repository_that_the_export_wrote_is_deployed(tmp_path: Path, tiny_model_folder: Path) -> None:
-    model = ModelRepository(tmp_path / "repository", "feelings")
-    wishes = TritonOptions(response_cache=True, warm_up_batch_sizes=())
-    for _ in range(2):
-        model.publish(ModelFolder(tiny_model_folder), "model.onnx", wishes)
-    model.promote([1, 2])
-    folder = write_deployment(model.repository, tmp_path / "deployment", options(cache_megabytes=3))
-    command = load(folder / "compose.yaml")["services"]["triton"]["command"]
-    assert "--load-model=feelings" in command
-    assert "--cache-config=local,size=3145728" in command
-    guide = (folder / "README.md").read_text()
-    assert "| feelings | 2 | yes |" in guide
-    assert '{"1": 0.5, "2": 0.5}' in guide
-
-
-def test_a_server_gets_no_cache_that_nobody_asks_for(deployment: Path) -> None:
-    assert "--cache-config" not in (deployment / "compose.yaml").read_text()
 
 
 @pytest.mark.parametrize(
