@@ -5,6 +5,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 from pixel_mm.exporters import graph_file, staging
@@ -81,6 +82,24 @@ def test_pruning_leaves_what_is_served_and_numbers_are_not_used_again(
     assert model.publish(exported, "model.onnx", OPTIONS) == 7
     with pytest.raises(RepositoryError, match="keep is -1"):
         model.prune(keep=-1)
+
+
+def test_the_number_of_the_newest_is_not_used_again_either(model: ModelRepository, exported: ModelFolder) -> None:
+    model.promote([1])
+    assert model.prune(keep=0) == [2]
+    assert model.publish(exported, "model.onnx", OPTIONS) == 3
+
+
+def test_a_graph_that_takes_one_batch_size_is_not_published(tmp_path: Path, exported: ModelFolder) -> None:
+    folder = ModelFolder(Path(shutil.copytree(exported.path, tmp_path / "exported")))
+    graph = onnx.load(str(folder.onnx))
+    graph.graph.input[0].type.tensor_type.shape.dim[0].dim_value = 1
+    onnx.save(graph, str(folder.onnx))
+    folder.seal(exported.open())
+    model = ModelRepository(tmp_path / "repository", "emotion")
+    with pytest.raises(TritonConfigError, match="takes batches of 1 only"):
+        model.publish(folder, "model.onnx", OPTIONS)
+    assert not model.path.exists()
 
 
 def test_going_back_passes_over_what_was_pruned(model: ModelRepository, exported: ModelFolder) -> None:
