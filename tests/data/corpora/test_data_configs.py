@@ -22,7 +22,7 @@ def test_config_makes_its_reader(file: Path, tmp_path: Path) -> None:
     data.root = str(tmp_path / "nowhere")
     corpus = instantiate(OmegaConf.create({"data": data}).data).corpus
     assert isinstance(corpus, Corpus)
-    assert data.label_source in ("rated", "mapped")
+    assert data.label_source in ("rated", "mapped", None)
     with pytest.raises(CorpusError, match="nowhere"):
         corpus.read()
 
