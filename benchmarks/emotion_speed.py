@@ -33,10 +33,10 @@ from benchmarks.report import Measure, print_table, write_report
 from benchmarks.stock_whisper import StockWhisperRegressor
 from benchmarks.training_speed import training_speed
 from pixel_mm.cli import CONFIG_DIR
-from pixel_mm.export import load_network
 from pixel_mm.exporters.emotion_graph import EmotionGraph
 from pixel_mm.exporters.onnx import OnnxModel, write_onnx
 from pixel_mm.exporters.parity import Arrays, make_cases
+from pixel_mm.exporters.trained_network import load_network
 from pixel_mm.inference.audio_emotion_recognition import AudioEmotionRecognizer
 from pixel_mm.model_folder import ModelFolder, ModelSpec, Provenance
 from pixel_mm.models.emotion.network import EmotionRegressor

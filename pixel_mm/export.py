@@ -15,20 +15,17 @@ import sys
 import tempfile
 from pathlib import Path
 
-import torch
-from hydra.utils import get_class, instantiate
+from hydra.utils import instantiate
 from omegaconf import DictConfig
 from rich.console import Console
 
 from pixel_mm.cli import explain, run
-from pixel_mm.data.corpora.synthetic import SyntheticCorpus
 from pixel_mm.exporters.emotion_graph import EmotionGraph
 from pixel_mm.exporters.publish import Format, publish
 from pixel_mm.exporters.repository import ModelRepository
 from pixel_mm.exporters.run_clips import RunClips
-from pixel_mm.model_folder import ModelFolder, Provenance
-from pixel_mm.models.adaptation import merge_adapters
-from pixel_mm.models.checkpoint import load_trained, read_architecture
+from pixel_mm.exporters.trained_network import describe_origin, load_network
+from pixel_mm.model_folder import ModelFolder
 from pixel_mm.models.emotion.network import EmotionRegressor
 from pixel_mm.runs import RunFolder
 
@@ -48,6 +45,7 @@ def export_run(cfg: DictConfig, output: Path) -> ModelFolder:
         output: model folder to make.
 
     Raises:
+        ExportError: the run trained a network of another task.
         RunError: `cfg.run` is no run folder, or has no checkpoint.
         ModelFolderError: `output` exists.
         CheckpointError: the checkpoint is damaged or does not fit the run's configuration.
@@ -55,6 +53,8 @@ def export_run(cfg: DictConfig, output: Path) -> ModelFolder:
     """
     folder = RunFolder(Path(cfg.run))
     network = load_network(folder, cfg.checkpoint)
+    if not isinstance(network, EmotionRegressor):
+        raise ExportError(f"run={folder.path} trained no emotion model; a recogniser's takes target=recognizer")
     graph = EmotionGraph(network, network.dimensions, network.emotion_labels)
     spec = graph.spec(cfg.name, describe_origin(folder))
     formats, clips = make_formats(cfg), find_clips(folder, cfg)
@@ -94,71 +94,11 @@ def find_clips(folder: RunFolder, cfg: DictConfig) -> RunClips | None:
     return RunClips(data, cfg.clips.max_measured, cfg.clips.max_calibration, cfg.seed)
 
 
-def load_network(folder: RunFolder, which: str = "best") -> EmotionRegressor:
-    """The trained network of a run, on the CPU, in float32 and evaluation mode, adapters merged into the weights.
-
-    Args:
-        folder: of the run.
-        which: "best" or "last" checkpoint.
-
-    Raises:
-        RunError: no run folder, or no checkpoint in it.
-        CheckpointError: the checkpoint does not fit the run's configuration.
-    """
-    checkpoint = folder.find_checkpoint("last" if which == "last" else "best")
-    config = folder.load_config()
-    labels = read_architecture(checkpoint)["emotion_labels"]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(config.seed)  # frozen weights that were random are made again, and verified by their SHA-256
-        network: EmotionRegressor = instantiate(config.model, emotion_labels=labels)
-        adapted = instantiate(config.adaptation)(network)
-    network = network if adapted is None else adapted
-    load_trained(network, checkpoint)
-    merge_adapters(network)
-    return network.requires_grad_(False).eval()
-
-
-def describe_origin(folder: RunFolder) -> Provenance:
-    """What a run's model was made from, as its config.yaml and environment.json tell.
-
-    Raises:
-        RunError: the folder has no config.yaml.
-    """
-    config = folder.load_config()
-    reader = get_class(config.data.corpus._target_)
-    title = str(getattr(reader, "title", reader.__name__))
-    # Readers of anybody's collection say little by their title; these say which.
-    collection = config.data.get("dataset") or (Path(config.data.root).name if title == "manifest" else None)
-    return Provenance(
-        label_source=config.data.label_source,
-        corpus=f"{title} {collection}" if collection else title,
-        synthetic=issubclass(reader, SyntheticCorpus),
-        commit=_commit(folder),
-        run=folder.path.resolve().name,
-        encoder=_encoder(config.encoder),
-    )
-
-
 def read_metrics(folder: RunFolder) -> dict[str, float]:
     """Metrics of a run that are numbers, by name; none while it is unfinished."""
     if not folder.metrics.is_file():
         return {}
     return {name: float(value) for name, value in folder.read_metrics().items() if value is not None}
-
-
-def _commit(folder: RunFolder) -> str:
-    if not folder.environment.is_file():
-        return "unknown"
-    commit = json.loads(folder.environment.read_text(encoding="utf-8")).get("commit") or {}
-    return f"{commit.get('hash') or 'unknown'}{'-dirty' if commit.get('dirty') else ''}"
-
-
-def _encoder(encoder: DictConfig) -> str:
-    name = encoder._target_.rpartition(".")[2]
-    if not encoder.get("pretrained_weights", True):
-        return f"{name} from random weights"
-    weights = encoder.weights
-    return f"{name} {weights.get('folder') if weights.get('source') == 'folder' else weights.get('hub')}"
 
 
 def main(cfg: DictConfig) -> None:

@@ -8,8 +8,9 @@ The run folder holds the resolved config, the environment, checkpoints of the tr
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -31,9 +32,7 @@ from pixel_mm.training.callbacks import AtomicCheckpoints
 from pixel_mm.training.configuration import write_config
 from pixel_mm.training.loggers import finish, publish, shows_more
 from pixel_mm.training.quiet import quiet_lightning
-from pixel_mm.training.standardise import standardise_states
-from pixel_mm.training.trunk import use_trunk_cache
-from pixel_mm.training.worst_clips import worst_clips
+from pixel_mm.training.task import Task, WrongClip
 
 
 class TrainError(ValueError):
@@ -73,19 +72,20 @@ def fit(cfg: DictConfig, datamodule: SpeechDataModule | None = None) -> TrainRes
     datamodule.setup("fit")
     if not datamodule.parts.train:
         raise TrainError("the training part of the split has no clip; check data.* and datamodule.split")
+    task: Task = instantiate(cfg.task)
     module = build_module(cfg, datamodule)
     trainer = build_trainer(cfg, has_validation=bool(datamodule.parts.validation))
     begin(folder, cfg, trainer.loggers, anew=checkpoint is None)
     done = False
     try:
-        use_trunk_cache(cfg, _network_of(module), datamodule, trainer.strategy.root_device)
-        if checkpoint is None:
-            standardise_states(_network_of(module), datamodule, trainer.strategy.root_device, cfg.seed)
+        device = trainer.strategy.root_device
+        task.prepare(cfg, _network_of(module), datamodule, device, anew=checkpoint is None)
         _fit_or_interrupt(trainer, module, datamodule, checkpoint)
         metrics = _check_trained(trainer) | _choose_and_test(cfg, trainer, module, datamodule, folder)
         datamodule.trainer = None  # from here on it loads all clips of a part, not this rank's share
         if trainer.is_global_zero:
-            _conclude(cfg, trainer, module, datamodule, folder, metrics)
+            worst = partial(task.worst_clips, cfg, _network_of(module), datamodule, device)
+            _conclude(cfg, trainer, worst, datamodule, folder, metrics)
         done = True
     finally:
         finish(trainer.loggers, failed=not done)
@@ -105,7 +105,8 @@ def _fit_or_interrupt(
 def build_module(cfg: DictConfig, datamodule: SpeechDataModule) -> pl.LightningModule:
     """Network, adapted (frozen parts, LoRA) and wrapped for Lightning. Initialised from `cfg.seed` alone."""
     pl.seed_everything(cfg.seed, workers=True, verbose=False)  # whatever reading the corpus has drawn
-    network = instantiate(cfg.model, emotion_labels=datamodule.emotion_labels)
+    task: Task = instantiate(cfg.task)
+    network = task.build(cfg, datamodule)
     adapted = instantiate(cfg.adaptation)(network)
     return instantiate(cfg.module, network=network if adapted is None else adapted)
 
@@ -197,7 +198,7 @@ def _choose_and_test(
 def _conclude(
     cfg: DictConfig,
     trainer: pl.Trainer,
-    module: pl.LightningModule,
+    worst_clips: Callable[[], Sequence[WrongClip]],
     datamodule: SpeechDataModule,
     folder: RunFolder,
     metrics: dict[str, float],
@@ -208,11 +209,7 @@ def _conclude(
     shown = [logger for logger in trainer.loggers if shows_more(logger)]
     if not shown or cfg.trainer.get("fast_dev_run"):
         return
-    worst = []
-    if part := datamodule.parts.test or datamodule.parts.validation:
-        network = _network_of(module).eval()
-        worst = worst_clips(network, datamodule.loader(part), cfg.worst_clips, trainer.strategy.root_device)
-    publish(shown, folder, metrics, worst, datamodule.utterances)
+    publish(shown, folder, metrics, worst_clips(), datamodule.utterances)
 
 
 def main(cfg: DictConfig) -> float | None:

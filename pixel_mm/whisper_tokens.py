@@ -12,6 +12,8 @@ from typing import Literal
 
 from tokenizers import Tokenizer
 
+from pixel_mm.pretrained import PublishedFile
+
 Task = Literal["transcribe", "translate"]
 
 TIMESTAMP_SECONDS = 0.02
@@ -43,6 +45,16 @@ class WhisperTokenizer:
     """
 
     tokenizer: Tokenizer
+
+    @classmethod
+    def of(cls, published: PublishedFile) -> "WhisperTokenizer":
+        """Read a published model's, as `conf/recognizer` names it.
+
+        Raises:
+            PretrainedError: it is not to be had.
+            TokenizerError: see `load`.
+        """
+        return cls.load(published.path())
 
     @classmethod
     def load(cls, path: str | Path) -> "WhisperTokenizer":

@@ -15,10 +15,11 @@ from omegaconf import DictConfig, OmegaConf
 
 from pixel_mm import cli, export
 from pixel_mm.cli import CONFIG_DIR, USER_ERROR
-from pixel_mm.export import describe_origin, export_run, find_clips, load_network
+from pixel_mm.export import export_run, find_clips
 from pixel_mm.exporters.publish import Format
 from pixel_mm.exporters.source import Source
 from pixel_mm.exporters.tensorrt import UnavailableError
+from pixel_mm.exporters.trained_network import describe_origin, load_network
 from pixel_mm.inference.audio_emotion_recognition import AudioEmotionRecognizer
 from pixel_mm.model_folder import ModelFolder
 from pixel_mm.models.checkpoint import CheckpointError

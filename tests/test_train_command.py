@@ -15,8 +15,12 @@ from pixel_mm.train import fit
 from tests.training_runs import compose_tiny, compose_train, tiny_overrides
 
 EXPERIMENTS = sorted(path.stem for path in (CONFIG_DIR / "experiment").glob("*.yaml"))
+RECOGNITION = [name for name in EXPERIMENTS if "/recognizer:" in (CONFIG_DIR / f"experiment/{name}.yaml").read_text()]
 # An experiment's own encoder, with as many layers, but narrow and untrained.
-NARROW = ("encoder.pretrained_weights=false", "encoder.hidden_size=32", "encoder.num_heads=2")
+NARROW = (
+    *("encoder.pretrained_weights=false", "encoder.hidden_size=32", "encoder.num_heads=2"),
+    "encoder.feed_forward_size=64",
+)
 SMALL = ["encoder=whisper_micro_random", "trainer.max_epochs=1", "callbacks.learning_curves=null"]
 
 
@@ -25,10 +29,17 @@ def start(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> None:
     cli.run(train.main, "train")
 
 
-@pytest.mark.parametrize("experiment", EXPERIMENTS)
-def test_every_experiment_runs(experiment: str, tone_corpus: Path, tmp_path: Path) -> None:
-    options = [f"experiment={experiment}", "debug=fdr", *NARROW, "encoder.feed_forward_size=64", "augment.variants=1"]
-    result = fit(compose_train(*tiny_overrides(tone_corpus, tmp_path), *options))
+@pytest.mark.parametrize(
+    ("experiment", "options"),
+    [
+        *((name, NARROW) for name in EXPERIMENTS if name not in RECOGNITION),
+        # Its tokenizer is a published one.
+        *(pytest.param(name, ("recognizer=whisper_micro_random",), marks=pytest.mark.weights) for name in RECOGNITION),
+    ],
+)
+def test_every_experiment_runs(experiment: str, options: tuple[str, ...], tone_corpus: Path, tmp_path: Path) -> None:
+    fast = ("debug=fdr", "augment.variants=1", "datamodule.split.fractions={validation: 0.25, test: 0.25}")
+    result = fit(compose_train(*tiny_overrides(tone_corpus, tmp_path), f"experiment={experiment}", *fast, *options))
     assert {"train/loss", "validation/loss", "test/loss"} <= result.metrics.keys()
     assert not result.run_folder.last_checkpoint.exists()
 

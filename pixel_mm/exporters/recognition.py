@@ -1,13 +1,14 @@
 """A recogniser as a model folder: encoder and decoder in every precision, each pair proven to be the network.
 
     python -m pixel_mm.export target=recognizer recognizer=whisper_base output=DIR
+    python -m pixel_mm.export target=recognizer run=RUN_DIR output=DIR
     python -m pixel_mm.export target=recognizer output=DIR recognizer.network.context=short \
         recognizer.network.encoder.weights.source=folder recognizer.network.encoder.weights.folder=CHECKPOINT_DIR
 """
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -19,11 +20,12 @@ from pixel_mm.exporters.parity import make_cases
 from pixel_mm.exporters.recognition_graph import write_graphs
 from pixel_mm.exporters.recognition_parity import RecognitionParity, check_recognition
 from pixel_mm.exporters.recognition_precision import decoder_to_int8, encoder_to_int8, to_float16
+from pixel_mm.exporters.trained_network import describe_origin, load_network
 from pixel_mm.inference.whisper_onnx import FILES, TASK, TOKENIZER, OnnxDecoder, Precision, open_session
 from pixel_mm.model_folder import ModelFolder, ModelFolderError, ModelSpec, Provenance, TensorSpec
 from pixel_mm.models.speech_recognition.network import WhisperRecognizer
 from pixel_mm.models.speech_recognition.torch_decoder import TorchDecoder
-from pixel_mm.runs import atomic_path, write_json
+from pixel_mm.runs import RunFolder, atomic_path, write_json
 from pixel_mm.whisper_tokens import WhisperTokenizer
 
 _CARD = """# {name}
@@ -46,7 +48,7 @@ and how many greedy transcripts are the network's.
 def publish_recognizer(
     network: WhisperRecognizer,
     tokenizer: Path,
-    name: str,
+    origin: Provenance,
     output: Path,
     precisions: Sequence[Precision] = ("float32",),
     seed: int = 7,
@@ -57,7 +59,7 @@ def publish_recognizer(
     Args:
         network: on the CPU.
         tokenizer: its tokenizer.json.
-        name: of the model; says which weights it has.
+        origin: what it was made from; its run names the model.
         output: folder to make.
         precisions: "float32", "float16", "int8".
         seed: of the inputs that parity is checked on.
@@ -77,7 +79,7 @@ def publish_recognizer(
     tokens = WhisperTokenizer.load(tokenizer)
     tokens.check_fits(network.decoder.num_tokens)
     network = network.requires_grad_(False).eval()
-    spec = _describe(network, name)
+    spec = _describe(network, origin)
     with atomic_path(output) as aside:
         scratch = aside / ".scratch"
         scratch.mkdir(parents=True)
@@ -97,16 +99,38 @@ def publish_recognizer(
 
 
 def write_configured(cfg: DictConfig) -> None:
-    """Export as configured: `recognizer`, `output`, `precisions`, `seed`, `overwrite`."""
+    """Export as configured: `run` or `recognizer`, then `output`, `precisions`, `seed`, `overwrite`.
+
+    Raises:
+        RunError: `run` is no run folder.
+        ModelFolderError: the run trained no recogniser.
+        ValueError: see `publish_recognizer`.
+    """
+    network, chosen, origin = _trained(cfg) if cfg.run is not None else _published(cfg)
+    folder = publish_recognizer(
+        network, instantiate(chosen.tokenizer).path(), origin, Path(cfg.output), cfg.precisions, cfg.seed,
+        cfg.overwrite,
+    )  # fmt: skip
+    print(f"model folder: {folder.path}")
+
+
+def _trained(cfg: DictConfig) -> tuple[WhisperRecognizer, DictConfig, Provenance]:
+    """Network of a run, the run's `recognizer`, and where it is from."""
+    run = RunFolder(Path(cfg.run))
+    chosen = run.load_config().get("recognizer")
+    if chosen is None:
+        raise ModelFolderError(f"run={cfg.run} trained no recogniser; leave out target=recognizer")
+    return load_network(run, cfg.checkpoint), chosen, describe_origin(run)
+
+
+def _published(cfg: DictConfig) -> tuple[WhisperRecognizer, DictConfig, Provenance]:
+    """Network with published weights, `recognizer`, and where it is from."""
     chosen = cfg.recognizer
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cfg.seed)
         network = instantiate(chosen.network)
-    folder = publish_recognizer(
-        network, instantiate(chosen.tokenizer).path(), _name(chosen), Path(cfg.output), cfg.precisions, cfg.seed,
-        cfg.overwrite,
-    )  # fmt: skip
-    print(f"model folder: {folder.path}")
+    name = _name(chosen)
+    return network, chosen, Provenance("transcripts", "see the weights", False, "unknown", name, name)
 
 
 def _name(recognizer: DictConfig) -> str:
@@ -134,12 +158,12 @@ def _open(folder: Path, precision: Precision) -> OnnxDecoder:
     return OnnxDecoder(*(open_session(folder / name) for name in FILES[precision]))
 
 
-def _describe(network: WhisperRecognizer, name: str) -> ModelSpec:
+def _describe(network: WhisperRecognizer, origin: Provenance) -> ModelSpec:
     size = network.decoder.num_tokens
     context = "30 s of context" if network.context == "full" else "the context there is"
     infinity = float("inf")
     return ModelSpec(
-        name=name,
+        name=origin.run,
         task=TASK,
         sample_rate_hz=SAMPLE_RATE_HZ,
         min_seconds=MIN_SECONDS,
@@ -161,7 +185,7 @@ def _describe(network: WhisperRecognizer, name: str) -> ModelSpec:
                 meaning="score of each token as the next one",
             ),
         ),
-        provenance=Provenance("transcripts", "see the weights", False, "unknown", name, f"Whisper on {context}"),
+        provenance=replace(origin, encoder=f"{origin.encoder} on {context}"),
     )
 
 

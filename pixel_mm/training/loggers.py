@@ -11,10 +11,9 @@ import matplotlib.image
 from pytorch_lightning.loggers import Logger, TensorBoardLogger, WandbLogger
 
 from pixel_mm.audio import SAMPLE_RATE_HZ, read_audio
-from pixel_mm.data.emotions import DIMENSIONS
 from pixel_mm.data.utterance import Utterance
 from pixel_mm.runs import RunFolder
-from pixel_mm.training.worst_clips import ScoredClip
+from pixel_mm.training.task import WrongClip
 
 
 def shows_more(logger: Logger) -> bool:
@@ -26,7 +25,7 @@ def publish(
     loggers: Sequence[Logger],
     run: RunFolder,
     metrics: dict[str, float],
-    worst: Sequence[ScoredClip],
+    worst: Sequence[WrongClip],
     utterances: Sequence[Utterance],
 ) -> None:
     """Give every tracker what it can show.
@@ -35,8 +34,8 @@ def publish(
         loggers: of the trainer.
         run: finished run folder, with figures and checkpoints.
         metrics: last values, for the summary.
-        worst: clips for the table, see `worst_clips`.
-        utterances: of the data module; `ScoredClip.index` counts in them.
+        worst: clips for the table, see `Task.worst_clips`.
+        utterances: of the data module; `WrongClip.index` counts in them.
     """
     figures = sorted(run.figures.glob("[!.]*.png"))
     for logger in loggers:
@@ -65,7 +64,7 @@ def _publish_to_wandb(
     run: RunFolder,
     metrics: dict[str, float],
     figures: Sequence[Path],
-    worst: Sequence[ScoredClip],
+    worst: Sequence[WrongClip],
     utterances: Sequence[Utterance],
 ) -> None:
     import wandb  # takes a second; most runs are without it
@@ -73,8 +72,7 @@ def _publish_to_wandb(
     logger.experiment.summary.update(metrics)
     logger.experiment.log({f"figures/{figure.stem}": wandb.Image(str(figure)) for figure in figures})
     if worst:
-        columns: list[str | int] = ["clip", "audio", "error", "emotion", "predicted"]
-        columns += [f"{kind} {name}" for name in DIMENSIONS for kind in ("true", "predicted")]
+        columns: list[str | int] = ["clip", "audio", *worst[0].cells]
         logger.experiment.log({"worst_clips": wandb.Table(columns=columns, data=_rows(worst, utterances))})
     artifact = wandb.Artifact(re.sub(r"[^\w.-]", "_", f"model-{logger.experiment.id}"), type="model")
     for file in (run.find_checkpoint("best"), run.config, run.environment, run.metrics):
@@ -82,14 +80,12 @@ def _publish_to_wandb(
     logger.experiment.log_artifact(artifact)
 
 
-def _rows(worst: Sequence[ScoredClip], utterances: Sequence[Utterance]) -> list[list[object]]:
+def _rows(worst: Sequence[WrongClip], utterances: Sequence[Utterance]) -> list[list[object]]:
     import wandb
 
     rows: list[list[object]] = []
     for clip in worst:
         utterance = utterances[clip.index]
         audio = read_audio(utterance.path, utterance.start_seconds, utterance.end_seconds)
-        row = [clip.key, wandb.Audio(audio.waveform, sample_rate=SAMPLE_RATE_HZ)]
-        row += [clip.error, clip.emotion, clip.predicted_emotion]
-        rows.append(row + [v for name in DIMENSIONS for v in (clip.ratings.get(name), clip.scores[name])])
+        rows.append([clip.key, wandb.Audio(audio.waveform, sample_rate=SAMPLE_RATE_HZ), *clip.cells.values()])
     return rows

@@ -33,6 +33,18 @@ class ScoredClip:
     scores: dict[str, float]
     error: float
 
+    @property
+    def cells(self) -> dict[str, object]:
+        """What a table says of it, by column."""
+        cells: dict[str, object] = {
+            "error": self.error,
+            "emotion": self.emotion,
+            "predicted": self.predicted_emotion,
+        }
+        for name in DIMENSIONS:
+            cells |= {f"true {name}": self.ratings.get(name), f"predicted {name}": self.scores[name]}
+        return cells
+
 
 @torch.inference_mode()
 def worst_clips(network: Any, batches: Iterable[Batch], count: int, device: torch.device) -> list[ScoredClip]:

@@ -12,12 +12,14 @@ from pixel_mm.exporters.parity import ParityError, make_cases
 from pixel_mm.exporters.recognition import publish_recognizer
 from pixel_mm.exporters.recognition_parity import check_recognition
 from pixel_mm.inference.whisper_onnx import FILES, OnnxDecoder, load_tokenizer
-from pixel_mm.model_folder import ModelFolder, ModelFolderError
+from pixel_mm.model_folder import ModelFolder, ModelFolderError, Provenance
 from pixel_mm.models.speech_recognition.decoding import DecodingOptions, decode
 from pixel_mm.models.speech_recognition.torch_decoder import TorchDecoder
 from pixel_mm.whisper_tokens import TokenizerError
 from tests.models.tiny_networks import speech
 from tests.tiny_recognition import tiny_recognizer, tiny_tokenizer
+
+ORIGIN = Provenance("transcripts", "none", False, "unknown", "tiny", "random weights")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +27,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("recognizer")
     tiny_tokenizer().tokenizer.save(str(place / "tokenizer.json"))
     publish_recognizer(
-        tiny_recognizer(), place / "tokenizer.json", "tiny", place / "model", ("float32", "float16", "int8")
+        tiny_recognizer(), place / "tokenizer.json", ORIGIN, place / "model", ("float32", "float16", "int8")
     )
     return place / "model"
 
@@ -85,17 +87,17 @@ def test_another_network_and_changed_files_are_refused(folder: Path, tmp_path: P
     with pytest.raises(ModelFolderError, match="precision is 'int4'"):
         OnnxDecoder.load(folder, "int4")  # type: ignore[arg-type]
     with pytest.raises(ModelFolderError, match="exists; choose another"):
-        publish_recognizer(tiny_recognizer(), folder / "tokenizer.json", "tiny", folder)
+        publish_recognizer(tiny_recognizer(), folder / "tokenizer.json", ORIGIN, folder)
 
 
 def test_a_tokenizer_of_another_model_and_unknown_precisions_are_refused(tmp_path: Path) -> None:
     network, file = tiny_recognizer(), tmp_path / "tokenizer.json"
     tiny_tokenizer().tokenizer.save(str(file))
     with pytest.raises(ModelFolderError, match="int4"):
-        publish_recognizer(network, file, "tiny", tmp_path / "model", ("int4",))  # type: ignore[arg-type]
+        publish_recognizer(network, file, ORIGIN, tmp_path / "model", ("int4",))  # type: ignore[arg-type]
     network.decoder.num_tokens += 1
     with pytest.raises(TokenizerError, match="does not belong to the weights"):
-        publish_recognizer(network, file, "tiny", tmp_path / "model")
+        publish_recognizer(network, file, ORIGIN, tmp_path / "model")
     assert not (tmp_path / "model").exists()
 
 
