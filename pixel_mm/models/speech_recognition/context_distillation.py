@@ -14,17 +14,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from pixel_mm.audio import Waveform
+from pixel_mm.audio import MAX_SAMPLES, Waveform
 from pixel_mm.models.freezing import fingerprint
 from pixel_mm.models.frontend import LogMel, padding_mask
 from pixel_mm.models.speech_recognition.decoding import DecodingOptions, Hypothesis, decode
 from pixel_mm.models.speech_recognition.lessons import Lesson, Lessons, LessonStore, stack
-from pixel_mm.models.speech_recognition.network import WhisperRecognizer
+from pixel_mm.models.speech_recognition.network import TAIL_SAMPLES, WhisperRecognizer
 from pixel_mm.models.speech_recognition.torch_decoder import HeardByTorch, TorchDecoder
 from pixel_mm.whisper_tokens import WhisperTokenizer
 
 # Changes when the code between a waveform and a lesson comes to give other numbers.
-_FORMAT = 1
+_FORMAT = 2
 
 
 class ContextLosses(NamedTuple):
@@ -179,7 +179,7 @@ class Teacher(nn.Module):
         hidden, _ = self._network.decoder(padded, speech, None, past)
         return [
             Lesson(
-                frames=frames[row, : (length // LogMel.hop_samples + 1) // 2].cpu().half(),
+                frames=frames[row, : _short_frames(length)].cpu().half(),
                 tokens=tokens[row],
                 num_prompt=torch.tensor(len(self._prompt)),
                 hidden=hidden[row, : len(tokens[row])].cpu().half(),
@@ -190,6 +190,12 @@ class Teacher(nn.Module):
     def _tokens(self, written: Hypothesis) -> Tensor:
         ended = len(written.log_probabilities) > len(written.tokens)
         return torch.tensor([*self._prompt, *written.tokens, *([self._tokenizer.end] if ended else [])])
+
+
+def _short_frames(num_samples: int) -> int:
+    """Frames that short context has of a clip."""
+    mel_frames = min(num_samples + TAIL_SAMPLES, MAX_SAMPLES) // LogMel.hop_samples
+    return (mel_frames + 1) // 2
 
 
 class _Heard(TorchDecoder):

@@ -25,7 +25,8 @@ class Lesson:
     """What the teacher says of one clip.
 
     Attributes:
-        frames: of the encoder's last state, float16 [F, D], at the F frames of 20 ms that the clip has.
+        frames: of the encoder's last state, float16 [F, D], at the F frames of 20 ms that short
+            context has.
         tokens: int64 [N], prompt and transcript, then the end if the teacher came to it.
         num_prompt: int64 [], tokens of the prompt.
         hidden: of the decoder's last state after each token, float16 [N, D]; its embedding makes scores of them.

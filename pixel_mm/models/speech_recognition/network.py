@@ -1,8 +1,8 @@
 """Whisper (Radford et al. 2022) for recognition: raw waveform in, scores of the next token out.
 
 The published network hears 30 s whatever an utterance's length, padded with silence. With `context: short` the encoder
-runs on the frames there are, which is many times less work; published weights make more errors so until they are
-trained for it (`experiment=whisper_dynamic_context`).
+runs on the frames there are and half a second of silence, which is many times less work; published weights make more
+errors so until they are trained for it (`experiment=whisper_dynamic_context`).
 """
 
 from typing import Any, Literal
@@ -10,7 +10,7 @@ from typing import Any, Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-from pixel_mm.audio import MAX_SAMPLES
+from pixel_mm.audio import MAX_SAMPLES, SAMPLE_RATE_HZ
 from pixel_mm.models.checkpoint import DescribedNetwork
 from pixel_mm.models.encoders.encoder import EncoderStates
 from pixel_mm.models.encoders.whisper import WhisperEncoder
@@ -19,6 +19,8 @@ from pixel_mm.models.frontend import check_lengths, padding_mask, zero_padding
 from pixel_mm.models.speech_recognition.decoder import Cache, WhisperDecoder
 
 Context = Literal["full", "short"]
+TAIL_SAMPLES = SAMPLE_RATE_HZ // 2
+"""Silence that short context adds to an utterance: published weights look for it to find the end."""
 
 
 class WhisperRecognizer(DescribedNetwork):
@@ -27,7 +29,7 @@ class WhisperRecognizer(DescribedNetwork):
     Its state dict has the names of `transformers.WhisperForConditionalGeneration` behind `model.`.
 
     Attributes:
-        context: "full" hears 30 s, "short" the frames there are.
+        context: "full" hears 30 s, "short" the frames there are and 0.5 s of silence.
     """
 
     def __init__(self, encoder: WhisperEncoder, decoder: WhisperDecoder, context: Context = "full") -> None:
@@ -88,10 +90,13 @@ class WhisperRecognizer(DescribedNetwork):
     def hear_states(self, waveform: Tensor, num_samples: Tensor, mask_seeds: Tensor | None = None) -> EncoderStates:
         """All hidden states of the encoder; arguments as in `hear`."""
         check_lengths(waveform, num_samples)
+        waveform = zero_padding(waveform, padding_mask(num_samples, waveform.shape[1]))
         if self.context == "full":
-            waveform = zero_padding(waveform, padding_mask(num_samples, waveform.shape[1]))
             waveform = F.pad(waveform, (0, MAX_SAMPLES - waveform.shape[1]))
             num_samples = num_samples * 0 + MAX_SAMPLES
+        else:
+            waveform = F.pad(waveform, (0, TAIL_SAMPLES))[:, :MAX_SAMPLES]
+            num_samples = (num_samples + TAIL_SAMPLES).clamp(max=MAX_SAMPLES)
         return self.encoder.all_states(waveform, num_samples, mask_seeds)
 
     def forward(
