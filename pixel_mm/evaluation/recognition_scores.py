@@ -15,7 +15,7 @@ PERCENTILES = (50, 90, 95, 99)
 
 
 @dataclass(frozen=True, slots=True)
-class Transcript:
+class RecognisedClip:
     """One utterance, as it was said and as it was heard.
 
     Attributes:
@@ -36,7 +36,7 @@ class Transcript:
 
 
 def recognition_scores(
-    transcripts: Sequence[Transcript], normalise_by: Normaliser = "basic", num_worst: int = 20
+    transcripts: Sequence[RecognisedClip], normalise_by: Normaliser = "basic", num_worst: int = 20
 ) -> dict[str, Any]:
     """Score recognised utterances.
 
@@ -78,7 +78,7 @@ def _counted(texts: Sequence[tuple[str, str]], unit: Unit) -> list[ErrorCounts]:
     return [count_errors(said, heard, unit) for said, heard in texts]
 
 
-def _entry(counts: Sequence[ErrorCounts], transcripts: Sequence[Transcript]) -> dict[str, Any]:
+def _entry(counts: Sequence[ErrorCounts], transcripts: Sequence[RecognisedClip]) -> dict[str, Any]:
     """Rate, its interval over speakers, and how many errors of each kind."""
     both = total(counts)
     parts = {"substitutions": both.substitutions, "deletions": both.deletions, "insertions": both.insertions}
@@ -91,13 +91,13 @@ def _entry(counts: Sequence[ErrorCounts], transcripts: Sequence[Transcript]) -> 
     }
 
 
-def _by_length(transcripts: Sequence[Transcript], words: Sequence[ErrorCounts]) -> list[dict[str, Any]]:
+def _by_length(transcripts: Sequence[RecognisedClip], words: Sequence[ErrorCounts]) -> list[dict[str, Any]]:
     """Word errors of each bucket that has a clip, shortest first."""
     bucket = np.searchsorted(LENGTH_LIMITS, [each.seconds for each in transcripts], side="left")
     limits = (0.0, *LENGTH_LIMITS, None)
     entries = []
     for number in np.unique(bucket):
-        rows = np.flatnonzero(bucket == number)
+        rows = np.flatnonzero(bucket == number).tolist()
         inside = [transcripts[row] for row in rows]
         entries.append(
             {
@@ -111,7 +111,7 @@ def _by_length(transcripts: Sequence[Transcript], words: Sequence[ErrorCounts]) 
     return entries
 
 
-def _per_speaker(transcripts: Sequence[Transcript], words: Sequence[ErrorCounts]) -> dict[str, dict[str, Any]]:
+def _per_speaker(transcripts: Sequence[RecognisedClip], words: Sequence[ErrorCounts]) -> dict[str, dict[str, Any]]:
     """Word errors of each speaker, by name."""
     entries = {}
     for speaker in sorted({each.speaker for each in transcripts}):
@@ -122,7 +122,7 @@ def _per_speaker(transcripts: Sequence[Transcript], words: Sequence[ErrorCounts]
     return entries
 
 
-def _speed(transcripts: Sequence[Transcript]) -> dict[str, Any] | None:
+def _speed(transcripts: Sequence[RecognisedClip]) -> dict[str, Any] | None:
     """Latency percentiles and the real-time factor of clips recognised alone; None where there is none."""
     timed = [(each.latency, each.seconds) for each in transcripts if each.latency is not None]
     if not timed:
@@ -137,7 +137,7 @@ def _speed(transcripts: Sequence[Transcript]) -> dict[str, Any] | None:
 
 
 def _worst(
-    transcripts: Sequence[Transcript],
+    transcripts: Sequence[RecognisedClip],
     texts: Sequence[tuple[str, str]],
     words: Sequence[ErrorCounts],
     num_worst: int,

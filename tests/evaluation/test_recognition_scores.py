@@ -3,11 +3,11 @@
 import pytest
 
 from pixel_mm.evaluation.preparation import EvaluateError
-from pixel_mm.evaluation.recognition_scores import Transcript, recognition_scores
+from pixel_mm.evaluation.recognition_scores import RecognisedClip, recognition_scores
 
 
 def heard(clip, said, text, speaker="a", seconds=2.0, latency=None):
-    return Transcript(clip, speaker, seconds, said, text, latency)
+    return RecognisedClip(clip, speaker, seconds, said, text, latency)
 
 
 def test_rates_are_shares_of_all_words() -> None:
