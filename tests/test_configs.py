@@ -13,7 +13,8 @@ from tests.training_runs import compose_train
 
 GROUPS = ("trainer", "logger", "callbacks", "paths", "debug", "hparams_search", "launcher")
 OTHER_COMMANDS = ("protocol", "suite", "formats", "target")  # groups of evaluate.yaml and export.yaml
-EXPERIMENTS = ("recognizer",)  # groups that single experiments add; tests/test_recognizer_configs.py
+# Groups that single experiments add; tests/test_recognizer_configs.py, tests/data/fusion/test_fusion_configs.py.
+EXPERIMENTS = ("recognizer", "fusion_data")
 CHOICES = {
     group.name: sorted(choice.stem for choice in group.glob("*.yaml"))
     for group in sorted(CONFIG_DIR.iterdir())

@@ -9,6 +9,14 @@ from types import MappingProxyType
 
 DIMENSIONS = ("valence", "arousal", "dominance")
 
+# What an answer does for the person who is answered: Sharma et al., "A computational approach to understanding empathy
+# expressed in text-based mental health support", EMNLP 2020. Each from 0 (absent) over 0.5 (weak) to 1 (strong).
+EQ_DIMENSIONS = ("emotional_reaction", "interpretation", "exploration")
+
+FUSION_SCORES = (*DIMENSIONS, *EQ_DIMENSIONS, "crisis", "bias")
+"""Names of the scores that voice and words together are given. `crisis`: 1 is a person in acute danger of harming
+themselves or being harmed; `bias`: 1 is hateful or demeaning towards a group of people."""
+
 # Pleasure, arousal and dominance in -1..1: means of the terms in Russell & Mehrabian, "Evidence for a three-factor
 # theory of emotions", Journal of Research in Personality 11 (1977), table 4, as "angry", "bored", "contemptuous",
 # "disgusted", "excited", "fearful", "frustrated", "happy", "sad", "surprised". Calm is their "relaxed", the nearest

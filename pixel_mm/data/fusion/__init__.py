@@ -1,0 +1,1 @@
+"""Rows of voice, words, answer and scores: what the fusion adapter learns from and is judged by."""

@@ -1,0 +1,30 @@
+"""Every `conf/fusion_data/*.yaml` makes the source that its comment promises, and the guide lists it."""
+
+from pathlib import Path
+
+import pytest
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+
+from pixel_mm.data.corpora.corpus import CorpusError
+
+ROOT = Path(__file__).parents[3]
+CONFIGS = sorted((ROOT / "conf/fusion_data").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_config_makes_its_source(file: Path, tmp_path: Path) -> None:
+    settings = OmegaConf.load(file)
+    nowhere = str(tmp_path / "nowhere")
+    for place in (settings, settings.get("sentences", {})):
+        if "root" in place.keys():  # `in place` is false for what must be given
+            place.root = nowhere
+    voices = {"_target_": "pixel_mm.data.corpora.emodb.EmoDB", "root": nowhere}
+    config = OmegaConf.create({"data": {"corpus": voices}, "fusion_data": settings})
+    with pytest.raises(CorpusError, match="nowhere"):
+        instantiate(config.fusion_data).read()
+
+
+@pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
+def test_the_guide_lists_it(file: Path) -> None:
+    assert f"| `{file.stem}` |" in (ROOT / "docs/fusion_data.md").read_text(encoding="utf-8")
