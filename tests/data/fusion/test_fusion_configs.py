@@ -17,7 +17,7 @@ def test_config_makes_its_source(file: Path, tmp_path: Path) -> None:
     settings = OmegaConf.load(file)
     nowhere = str(tmp_path / "nowhere")
     for place in (settings, settings.get("sentences", {})):
-        if "root" in place.keys():  # `in place` is false for what must be given
+        if OmegaConf.is_missing(place, "root"):
             place.root = nowhere
     voices = {"_target_": "pixel_mm.data.corpora.emodb.EmoDB", "root": nowhere}
     config = OmegaConf.create({"data": {"corpus": voices}, "fusion_data": settings})
