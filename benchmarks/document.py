@@ -34,6 +34,12 @@ TOPICS: Mapping[str, tuple[str, str]] = {
         "Our side and the one that it is compared with take turns in one run, on the same threads. The intervals of\n"
         "speed-ups are over turns.",
     ),
+    "recognition_speed": (
+        "Speech recognition: speed",
+        "LibriSpeech test-other on the context there is, against faster-whisper with the published weights of the\n"
+        "same model, which pads each utterance to 30 s. Both decode greedily on the same threads and take turns.\n"
+        "Intervals of latency are bootstrapped over utterances, those of throughput are a turn's smallest and largest.",
+    ),
     "export_serving": (
         "Export and serving",
         "The real tritonserver from wheels, whose onnxruntime backend is a stand-in for the C++ one\n"

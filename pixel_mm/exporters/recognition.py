@@ -36,11 +36,12 @@ Transcripts can be wrong, above all of noisy, accented or overlapping speech; no
 
 ## Parity
 
-Difference of a score from the network's, in standard deviations of its scores, on seeded signals that resemble speech,
-and how many greedy transcripts are the network's.
+Difference of a score from the network's, in standard deviations of its scores, on seeded signals that resemble speech
+(typical: root mean square over the scores of a clip, which is what int8 is judged by), and how many greedy transcripts
+are the network's.
 
-| precision | files | largest difference | allowed | same transcripts |
-|---|---|---|---|---|
+| precision | files | largest difference | typical difference | allowed | same transcripts |
+|---|---|---|---|---|---|
 {rows}
 """
 
@@ -191,7 +192,8 @@ def _describe(network: WhisperRecognizer, origin: Provenance) -> ModelSpec:
 
 def _card(spec: ModelSpec, parities: dict[Precision, RecognitionParity]) -> str:
     rows = [
-        f"| {precision} | {' + '.join(FILES[precision])} | {parity.largest_difference:.1e} | {parity.tolerance:g} | "
+        f"| {precision} | {' + '.join(FILES[precision])} | {parity.largest_difference:.1e} | "
+        f"{parity.typical_difference:.1e} | {parity.tolerance:g} | "
         f"{100 * parity.same_transcripts:.0f} % |"
         for precision, parity in parities.items()
     ]

@@ -13,8 +13,9 @@ from pixel_mm.models.speech_recognition.decoding import DecodingOptions, decode
 from pixel_mm.models.speech_recognition.torch_decoder import TorchDecoder
 from pixel_mm.whisper_tokens import WhisperTokenizer
 
-TOLERANCES: Mapping[Precision, float] = {"float32": 1e-3, "float16": 0.05, "int8": 0.5}
-"""Largest difference of a score that is allowed, in standard deviations of the network's scores."""
+TOLERANCES: Mapping[Precision, float] = {"float32": 1e-3, "float16": 0.05, "int8": 0.3}
+"""Difference of scores that is allowed, in standard deviations of the network's: the largest of all in floating point,
+the root mean square over a clip's scores in int8, where the largest of millions is a matter of luck."""
 _TRANSCRIPT = DecodingOptions(max_tokens=16)
 _NEW_TOKENS = (3, 1, 2, 1)
 
@@ -25,8 +26,9 @@ class RecognitionParity:
 
     Attributes:
         cases: names of the batches compared.
-        tolerance: largest difference of a score that was allowed; see `TOLERANCES`.
+        tolerance: what was allowed; see `TOLERANCES`.
         largest_difference: of a score, in standard deviations of the network's scores, over all steps.
+        typical_difference: root mean square of the same over a clip's scores, of the clip where it is largest.
         largest_attention_difference: between where a head looked, as a share of its attention.
         same_transcripts: clips whose greedy transcript is the network's to the last token, as a share.
     """
@@ -34,6 +36,7 @@ class RecognitionParity:
     cases: tuple[str, ...]
     tolerance: float
     largest_difference: float
+    typical_difference: float
     largest_attention_difference: float
     same_transcripts: float
 
@@ -57,16 +60,18 @@ def check_recognition(
         seed: of the tokens that are fed.
 
     Raises:
-        ParityError: a score that is further away than allowed or is no number, a float32 transcript that is not the
+        ParityError: scores that are further away than allowed or no numbers, a float32 transcript that is not the
             network's, or a transcript that depends on what a clip is batched with.
     """
     generator = np.random.default_rng(seed)
-    scores, looks, same = [0.0], [0.0], []
+    largest, typical, looks, same = [0.0], [0.0], [0.0], []
     for case in cases:
         clips = [row[:length] for row, length in zip(case.inputs["waveform"], case.inputs["num_samples"], strict=True)]
         tokens = generator.integers(0, tokenizer.end, (len(clips), sum(_NEW_TOKENS)))
         theirs, mine = _trace(expected, clips, tokens), _trace(found, clips, tokens)
-        scores.append(_largest(mine[0] - theirs[0]) / float(theirs[0].std()))
+        difference = (mine[0] - theirs[0]) / theirs[0].std()
+        largest.append(_largest(difference))
+        typical.append(_largest(np.sqrt(np.square(difference).mean(axis=(1, 2)))))
         looks.append(_largest(mine[1] - theirs[1]))
         together = [each.tokens for each in decode(found, clips, tokenizer, _TRANSCRIPT)]
         alone = [decode(found, [clip], tokenizer, _TRANSCRIPT)[0].tokens for clip in clips]
@@ -74,15 +79,18 @@ def check_recognition(
             raise ParityError(f"{precision}: a transcript depends on what its clip is batched with, in {case.name}")
         wanted = [each.tokens for each in decode(expected, clips, tokenizer, _TRANSCRIPT)]
         same += [one == other for one, other in zip(together, wanted, strict=True)]
-    if not max(scores) <= TOLERANCES[precision]:
+    judged = max(typical if precision == "int8" else largest)
+    if not judged <= TOLERANCES[precision]:
         raise ParityError(
-            f"{precision}: scores differ from the network's by up to {max(scores):.2g} of their standard deviation; "
+            f"{precision}: scores differ from the network's by {judged:.2g} of their standard deviation; "
             f"allowed is {TOLERANCES[precision]:g}"
         )
     if precision == "float32" and not all(same):
         raise ParityError(f"float32: {same.count(False)} of {len(same)} transcripts are not the network's")
     names = tuple(case.name for case in cases)
-    return RecognitionParity(names, TOLERANCES[precision], max(scores), max(looks), sum(same) / len(same))
+    return RecognitionParity(
+        names, TOLERANCES[precision], max(largest), max(typical), max(looks), sum(same) / len(same)
+    )
 
 
 def _trace(
