@@ -18,6 +18,7 @@ from pixel_mm.data.utterance import Utterance
 
 TEXT_GAIN = 2.5
 STRONG_DISAGREEMENT = 0.6
+PAIR_FRACTIONS = {"validation": 0.15, "test": 0.2}
 _BANDS = ("negative", "middle", "positive")
 _MIDDLE = (0.4, 0.6)
 
@@ -71,7 +72,7 @@ class ConstructedPairs:
             voices: clips; those without valence or arousal are left out. Their ratings have one source.
             sentences_per_clip: rows that each clip makes. Sentences are taken from the negative, the middle and the
                 positive part of the scale in turn, so that a multiple of 3 shows each voice with all three.
-            fractions: of the clips, for "validation" and "test"; None is 0.15 and 0.2. Whole speakers are held out.
+            fractions: of the clips, for "validation" and "test"; None is `PAIR_FRACTIONS`. Whole speakers are held out.
             seed: of the speakers' and the sentences' draw.
 
         Raises:
@@ -81,7 +82,7 @@ class ConstructedPairs:
             raise ValueError(f"sentences_per_clip is {sentences_per_clip}; give 1 or more")
         self.sentences, self.voices = sentences, voices
         self.sentences_per_clip, self.seed = sentences_per_clip, seed
-        self.fractions = dict(fractions or {"validation": 0.15, "test": 0.2})
+        self.fractions = dict(fractions or PAIR_FRACTIONS)
 
     def read(self) -> list[FusionRow]:
         """The pairs, ordered by split and clip.

@@ -1,44 +1,25 @@
 import os
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from pixel_mm.data.corpora.corpus import Corpus, CorpusError
+from pixel_mm.data.corpora.corpus import CorpusError
 from pixel_mm.data.corpora.emodb import EmoDB
-from pixel_mm.data.emotions import MAPPED_RATINGS
 from pixel_mm.data.fusion.constructed_pairs import ConstructedPairs, stretched, target_state
 from pixel_mm.data.fusion.emobank import EmoBank
 from pixel_mm.data.fusion.row import FusionRow, check_disjoint
 from pixel_mm.data.splits import SplitError
-from pixel_mm.data.utterance import Utterance
 from tests.data.corpora.clips import write_text
+from tests.data.fusion.voices import VOICES, Given
 
-VOICES = [
-    Utterance(
-        Path(f"v/{who}_{emotion}.wav"), who, emotion=emotion, ratings=MAPPED_RATINGS[emotion], label_source="mapped"
-    )
-    for who in ("a", "b", "c", "d", "e")
-    for emotion in ("anger", "happiness", "sadness", "neutral")
-]
 SENTENCES = [
     FusionRow(f"{split}{number}", "book", text=f"{split} {number}", scores=scores, label_source="rated", split=split)
     for split in ("train", "validation", "test")
     for number in range(9)
     for scores in [{"valence": 0.3 + 0.05 * number}]
 ]
-
-
-class Given(Corpus):
-    title = "given"
-
-    def __init__(self, rows: Sequence) -> None:
-        self.rows = list(rows)
-
-    def read(self) -> list:
-        return self.rows
 
 
 def test_the_state_takes_valence_from_both_and_arousal_from_the_voice() -> None:

@@ -16,11 +16,10 @@ CONFIGS = sorted((ROOT / "conf/fusion_data").glob("*.yaml"))
 def test_config_makes_its_source(file: Path, tmp_path: Path) -> None:
     settings = OmegaConf.load(file)
     nowhere = str(tmp_path / "nowhere")
-    for place in (settings, settings.get("sentences", {})):
-        if OmegaConf.is_missing(place, "root"):
-            place.root = nowhere
     voices = {"_target_": "pixel_mm.data.corpora.emodb.EmoDB", "root": nowhere}
     config = OmegaConf.create({"data": {"corpus": voices}, "fusion_data": settings})
+    for key in OmegaConf.missing_keys(config):
+        OmegaConf.update(config, key, nowhere)
     with pytest.raises(CorpusError, match="nowhere"):
         instantiate(config.fusion_data).read()
 
