@@ -33,9 +33,8 @@ def stretched(valence: float) -> float:
 
 
 def voice_decides(text_valence: float, voice_valence: float) -> bool:
-    """Whether words and voice disagree strongly: on different sides of 0.5, and `STRONG_DISAGREEMENT` or more apart."""
-    apart = (text_valence - 0.5) * (voice_valence - 0.5) < 0
-    return apart and abs(text_valence - voice_valence) >= STRONG_DISAGREEMENT
+    """Whether words and voice disagree strongly: so far apart that they lie on different sides of 0.5."""
+    return abs(text_valence - voice_valence) >= STRONG_DISAGREEMENT
 
 
 def target_state(text: Mapping[str, float], voice: Mapping[str, float]) -> dict[str, float]:

@@ -15,7 +15,7 @@ def root(tmp_path: Path) -> Path:
     write_text(
         tmp_path / "train.csv",
         HEADER,
-        'hit:0_conv:1,1,sentimental,I miss,1,Well_comma_ I miss my "old  friend,5|5|5_2|2|5,',
+        'hit:0_conv:1,1,sentimental,I miss,1,"Well_comma_ I miss my old  friend,5|5|5_2|2|5,',
         "hit:0_conv:1,2,sentimental,I miss,0,Where did she go?,5|5|5_2|2|5,",
         "hit:0_conv:1,3,sentimental,I miss,1,Abroad.,5|5|5_2|2|5,",
         "hit:1_conv:2,1,afraid,Alone,2,Nobody answered me.,5|5|5_2|2|5,",
@@ -30,7 +30,7 @@ def root(tmp_path: Path) -> Path:
 
 def test_the_first_exchange_is_a_row(root: Path) -> None:
     train, validation, test = EmpatheticDialogues(root).read()
-    assert (train.text, train.response) == ('Well, I miss my "old friend', "Where did she go?")
+    assert (train.text, train.response) == ('"Well, I miss my old friend', "Where did she go?")
     assert (train.group, train.scores, train.clip) == ("sentimental", {}, None)
     assert (train.split, validation.split, test.split) == ("train", "validation", "test")
     check_disjoint([train, validation, test])
