@@ -7,6 +7,7 @@ the file), and nothing else is ever raised for a file's sake. Needs numpy, sound
 
 import math
 import re
+from collections.abc import Iterator
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -40,11 +41,18 @@ _BLOCK_SAMPLES = 1 << 22
 _SLOPPY_HEADER_BYTES = 1024  # some writers count other chunks into the length of the sound
 _UNKNOWN_LENGTH = 1 << 40  # libsndfile gives 2**63 - 1 frames where a header does not say
 
+# soundfile's errors are RuntimeErrors; it meets some broken headers with a TypeError or ValueError.
+_DECODING_ERRORS = (OSError, RuntimeError, TypeError, ValueError, MemoryError)
+
 Waveform = NDArray[np.float32]
 
 
 class AudioError(ValueError):
     """A recording that cannot be used; the message says which and why."""
+
+
+class SilentAudioError(AudioError):
+    """A recording in which there is nothing to hear."""
 
 
 class Clip(NamedTuple):
@@ -75,11 +83,43 @@ def read_audio(path: str | PathLike[str], start_seconds: float | None = None, en
         samples, sample_rate_hz = _decode(Path(path), start_seconds, end_seconds)
         return prepare(samples, sample_rate_hz)
     except AudioError as error:
-        raise AudioError(f"{path}: {error}") from error.__cause__
-    except (OSError, RuntimeError, TypeError, ValueError, MemoryError) as error:
-        # soundfile's errors are RuntimeErrors; it meets some broken headers with a TypeError or ValueError.
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise AudioError(f"{path}: unreadable ({reason}); is it a complete audio file?") from error
+        raise type(error)(f"{path}: {error}") from error.__cause__
+    except _DECODING_ERRORS as error:
+        raise _unreadable(path, error) from error
+
+
+def read_blocks(path: str | PathLike[str], block_seconds: float = 60.0) -> Iterator[Waveform]:
+    """Read a file of any length block by block, in bounded memory.
+
+    Args:
+        path: see `read_audio`.
+        block_seconds: length of a block.
+
+    Yields:
+        float32 [T], 16 kHz mono, each block brought to the usual level by itself; zeros where it is silent.
+
+    Raises:
+        AudioError: missing, unreadable, truncated, not finite, or an unsupported rate. The message begins with the
+            path.
+    """
+    try:
+        with _opened(Path(path)) as file:
+            _check_rate(file.samplerate)
+            resampler = soxr.ResampleStream(file.samplerate, SAMPLE_RATE_HZ, num_channels=1, quality="HQ")
+            size = max(1, min(round(block_seconds * file.samplerate), _BLOCK_SAMPLES // file.channels))
+            read = 0
+            for block in file.blocks(size, dtype="float32", always_2d=True):
+                read += len(block)
+                if not np.isfinite(block).all():
+                    raise AudioError("samples are NaN or infinite")
+                yield _levelled(resampler.resample_chunk(_mix(block.T)))
+            yield _levelled(resampler.resample_chunk(np.zeros(0, np.float32), last=True))
+            if file.frames < _UNKNOWN_LENGTH and read < file.frames - END_TOLERANCE_SECONDS * file.samplerate:
+                raise AudioError(f"truncated: {read} samples of {file.frames} could be decoded")
+    except AudioError as error:
+        raise type(error)(f"{path}: {error}") from error.__cause__
+    except _DECODING_ERRORS as error:
+        raise _unreadable(path, error) from error
 
 
 def prepare(waveform: NDArray[Any], sample_rate_hz: float) -> Clip:
@@ -93,17 +133,14 @@ def prepare(waveform: NDArray[Any], sample_rate_hz: float) -> Clip:
         AudioError: see `read_audio`.
     """
     samples = _as_channels(np.asarray(waveform))
-    if not MIN_INPUT_RATE_HZ <= sample_rate_hz <= MAX_INPUT_RATE_HZ:  # also refuses NaN
-        raise AudioError(
-            f"sample rate {sample_rate_hz} Hz; between {MIN_INPUT_RATE_HZ} and {MAX_INPUT_RATE_HZ} is read"
-        )
+    _check_rate(sample_rate_hz)
     if samples.shape[1] == 0:
         raise AudioError("zero-length: it has no samples")
     peak = float(np.abs(samples).max())
     if not math.isfinite(peak):
         raise AudioError(f"{np.count_nonzero(~np.isfinite(samples))} samples are NaN or infinite")
     if peak == 0.0:
-        raise AudioError("silent: every sample is 0")
+        raise SilentAudioError("silent: every sample is 0")
     mono = _mix((samples / peak).astype(np.float32))
     if sample_rate_hz != SAMPLE_RATE_HZ:
         mono = soxr.resample(mono, sample_rate_hz, SAMPLE_RATE_HZ, quality="HQ")
@@ -112,7 +149,7 @@ def prepare(waveform: NDArray[Any], sample_rate_hz: float) -> Clip:
         raise AudioError(f"{seconds:.4f} s long; the shortest usable clip is {MIN_SECONDS} s")
     loudest_dbfs = _decibels(float(np.abs(mono).max()) * peak)
     if loudest_dbfs < SILENCE_DBFS:
-        raise AudioError(f"silent: its peak is {loudest_dbfs:.0f} dBFS, below {SILENCE_DBFS:.0f}")
+        raise SilentAudioError(f"silent: its peak is {loudest_dbfs:.0f} dBFS, below {SILENCE_DBFS:.0f}")
     return Clip(normalise_level(mono), _decibels(_root_mean_square(mono) * peak))
 
 
@@ -133,7 +170,7 @@ def normalise_level(waveform: Waveform, target_dbfs: float = TARGET_LEVEL_DBFS) 
     """
     peak = float(np.abs(waveform).max(initial=0.0))
     if peak == 0.0:
-        raise AudioError("silent: every sample is 0")
+        raise SilentAudioError("silent: every sample is 0")
     gain = min(10 ** (target_dbfs / 20) / _root_mean_square(waveform), PEAK_LIMIT / peak)
     return (waveform * np.float32(gain)).astype(np.float32, copy=False)
 
@@ -171,13 +208,8 @@ def windows(
 
 def _decode(path: Path, start_seconds: float | None, end_seconds: float | None) -> tuple[Waveform, int]:
     """Samples [channels, T] of a stretch of a file as they are in it, and their rate."""
-    if not path.is_file():
-        raise AudioError("there is no such file")
-    with soundfile.SoundFile(str(path)) as file:
+    with _opened(path) as file:
         rate, total = file.samplerate, file.frames
-        if file.channels > MAX_CHANNELS:
-            raise AudioError(f"{file.channels} channels; at most {MAX_CHANNELS} are read")
-        _refuse_truncated(file.extra_info)
         start = round((start_seconds or 0.0) * rate)
         end = total if end_seconds is None else min(round(end_seconds * rate), total)
         if (start and start >= total) or (end_seconds or 0.0) > total / rate + END_TOLERANCE_SECONDS:
@@ -189,6 +221,39 @@ def _decode(path: Path, start_seconds: float | None, end_seconds: float | None) 
     if end < _UNKNOWN_LENGTH and samples.shape[1] < end - start - END_TOLERANCE_SECONDS * rate:
         raise AudioError(f"truncated: {samples.shape[1] / rate:.3f} s of {(end - start) / rate:.3f} s could be decoded")
     return samples, rate
+
+
+def _opened(path: Path) -> soundfile.SoundFile:
+    if not path.is_file():
+        raise AudioError("there is no such file")
+    file = soundfile.SoundFile(str(path))
+    try:
+        if file.channels > MAX_CHANNELS:
+            raise AudioError(f"{file.channels} channels; at most {MAX_CHANNELS} are read")
+        _refuse_truncated(file.extra_info)
+    except AudioError:
+        file.close()
+        raise
+    return file
+
+
+def _check_rate(sample_rate_hz: float) -> None:
+    if not MIN_INPUT_RATE_HZ <= sample_rate_hz <= MAX_INPUT_RATE_HZ:  # also refuses NaN
+        raise AudioError(
+            f"sample rate {sample_rate_hz} Hz; between {MIN_INPUT_RATE_HZ} and {MAX_INPUT_RATE_HZ} is read"
+        )
+
+
+def _unreadable(path: str | PathLike[str], error: BaseException) -> AudioError:
+    reason = " ".join(str(error).split()) or type(error).__name__
+    return AudioError(f"{path}: unreadable ({reason}); is it a complete audio file?")
+
+
+def _levelled(waveform: Waveform) -> Waveform:
+    """At the usual level; zeros where there is nothing to hear."""
+    if np.abs(waveform).max(initial=0.0) < 10 ** (SILENCE_DBFS / 20):
+        return np.zeros_like(waveform)
+    return normalise_level(waveform)
 
 
 def _read_blocks(file: soundfile.SoundFile, num_samples: int) -> Waveform:

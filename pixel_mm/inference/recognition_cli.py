@@ -1,0 +1,97 @@
+"""The command line of `pixel_mm.inference.speech_recognition`: text, JSON or subtitles for a list of files."""
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from pixel_mm.audio import AudioError
+from pixel_mm.inference.speech_recognition import SpeechRecognizer
+from pixel_mm.inference.transcript import Transcript, to_srt, to_vtt
+from pixel_mm.models.speech_recognition.decoding import DecodingOptions
+
+FAILED_FILES = 1
+USER_ERROR = 2
+
+# Subtitles are short; more context makes fewer errors.
+_WINDOW_SECONDS, _SUBTITLE_SECONDS = 28.0, 8.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Transcribe the files named on the command line.
+
+    Returns:
+        0 when all files were transcribed, `FAILED_FILES` when some were not, `USER_ERROR` without a usable model.
+    """
+    options = _parse(arguments)
+    subtitles = options.format in ("srt", "vtt")
+    if subtitles and len(options.files) > 1:
+        print(f"error: --{options.format} takes one file; it was given {len(options.files)}", file=sys.stderr)
+        return USER_ERROR
+    try:
+        recognizer = SpeechRecognizer.load(
+            options.model,
+            options.backend,
+            options.precision,
+            options.threads,
+            DecodingOptions(
+                language=None if options.language == "auto" else options.language,
+                task="translate" if options.translate else "transcribe",
+                beam_size=options.beam_size,
+                hot_words=tuple(options.hot_word),
+            ),
+            options.window_seconds or (_SUBTITLE_SECONDS if subtitles else _WINDOW_SECONDS),
+        )
+    except ValueError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return USER_ERROR
+    found = list(recognizer.files(options.files))
+    _print(found, options.format)
+    failures = [result for _, result in found if isinstance(result, AudioError)]
+    for failure in failures:
+        print(f"error: {failure}", file=sys.stderr)
+    return FAILED_FILES if failures else 0
+
+
+def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="python -m pixel_mm.inference.speech_recognition", description="Write down what is said."
+    )
+    parser.add_argument(
+        "model", metavar="MODEL_DIR", help="what python -m pixel_mm.export target=recognizer wrote; or see --backend"
+    )
+    parser.add_argument("files", type=Path, nargs="+", metavar="FILES", help="audio files of any length")
+    formats = parser.add_mutually_exclusive_group()
+    for name, what in (("json", "JSON with segments"), ("srt", "SubRip subtitles"), ("vtt", "WebVTT subtitles")):
+        formats.add_argument(f"--{name}", dest="format", action="store_const", const=name, help=f"{what} on stdout")
+    parser.add_argument("--language", default="en", help="ISO 639-1 code, or auto to find it (default: en)")
+    parser.add_argument("--translate", action="store_true", help="into English")
+    parser.add_argument("--beam-size", type=int, default=1, help="transcripts followed at a time (default: 1)")
+    parser.add_argument("--hot-word", action="append", default=[], help="word or phrase to expect; may be repeated")
+    parser.add_argument("--backend", choices=("onnx", "torch", "faster-whisper"), help="default: by what MODEL_DIR is")
+    parser.add_argument("--precision", choices=("float32", "float16", "int8"), default="float32")
+    parser.add_argument("--threads", type=int, default=0, help="processor threads (default: all cores)")
+    parser.add_argument("--window-seconds", type=float, help="longest segment, 8 to 30 (default: 28; subtitles: 8)")
+    return parser.parse_args(arguments)
+
+
+def _print(found: Sequence[tuple[Path, Transcript | AudioError]], format_name: str | None) -> None:
+    if format_name == "json":
+        print(json.dumps({"files": [_result(*each) for each in found]}, indent=2, ensure_ascii=False))
+        return
+    for path, transcript in found:
+        if isinstance(transcript, AudioError):
+            continue
+        if format_name is None:
+            print(f"{path}: {transcript.text}" if len(found) > 1 else transcript.text)
+        else:
+            print({"srt": to_srt, "vtt": to_vtt}[format_name](transcript.segments), end="")
+
+
+def _result(path: Path, found: Transcript | AudioError) -> dict[str, Any]:
+    if isinstance(found, AudioError):
+        return {"file": str(path), "error": str(found)}
+    return {"file": str(path), "text": found.text, "confidence": found.confidence, **asdict(found)}

@@ -1,0 +1,171 @@
+"""What `SpeechRecognizer` runs: an exported model folder, a checkpoint (PyTorch), or CTranslate2's (faster-whisper).
+
+Each takes clips of 25 ms to 30 s and gives their tokens; what is around them (where somebody speaks, long audio, seams)
+is the same for all.
+"""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from pixel_mm.audio import Waveform
+from pixel_mm.inference.whisper_onnx import TOKENIZER, OnnxDecoder, Precision, load_tokenizer
+from pixel_mm.model_folder import ModelFolderError
+from pixel_mm.models.speech_recognition.decoding import DecodingOptions, Hypothesis, SpeechDecoder, decode
+from pixel_mm.whisper_tokens import WhisperTokenizer
+
+Backend = Literal["onnx", "torch", "faster-whisper"]
+# The file that a folder of each kind has.
+_MARKS: dict[Backend, str] = {"onnx": "model.yaml", "torch": "model.safetensors", "faster-whisper": "model.bin"}
+
+
+class RecognitionEngine(Protocol):
+    """Runs a model."""
+
+    @property
+    def tokenizer(self) -> WhisperTokenizer:
+        """Of the model."""
+
+    def transcribe(self, waveforms: Sequence[Waveform], options: DecodingOptions) -> list[Hypothesis]:
+        """Transcripts of a batch of clips, in order; see `decode`."""
+
+
+@dataclass(frozen=True, slots=True)
+class DecoderEngine:
+    """A model that this project decodes.
+
+    Attributes:
+        decoder: by onnxruntime or PyTorch.
+        tokenizer: of the model.
+    """
+
+    decoder: SpeechDecoder
+    tokenizer: WhisperTokenizer
+
+    def transcribe(self, waveforms: Sequence[Waveform], options: DecodingOptions) -> list[Hypothesis]:
+        """Transcripts of a batch of clips, in order."""
+        return decode(self.decoder, waveforms, self.tokenizer, options)
+
+
+@dataclass(frozen=True, slots=True)
+class FasterWhisperEngine:
+    """A model that CTranslate2 runs and faster-whisper decodes; its hot words are a prompt, without a bias.
+
+    Attributes:
+        model: a `faster_whisper.WhisperModel`.
+        tokenizer: of the model.
+    """
+
+    model: Any
+    tokenizer: WhisperTokenizer
+
+    def transcribe(self, waveforms: Sequence[Waveform], options: DecodingOptions) -> list[Hypothesis]:
+        """Transcripts of clips, one after the other."""
+        return [self._one(waveform, options) for waveform in waveforms]
+
+    def _one(self, waveform: Waveform, options: DecodingOptions) -> Hypothesis:
+        segments, info = self.model.transcribe(
+            waveform,
+            language=options.language if self.tokenizer.multilingual else "en",
+            task=options.task,
+            beam_size=options.beam_size,
+            without_timestamps=not options.timestamps,
+            max_new_tokens=options.max_tokens,
+            hotwords=" ".join(options.hot_words) or None,
+            temperature=0.0,
+            condition_on_previous_text=False,
+            # Doubtful transcripts are judged by the caller, the same for every backend.
+            no_speech_threshold=None,
+            log_prob_threshold=None,
+            compression_ratio_threshold=None,
+        )
+        tokens: list[int] = []
+        scores: list[float] = []
+        silent = 0.0
+        for segment in segments:
+            kept = [token for token in segment.tokens if token != self.tokenizer.end]
+            tokens += kept
+            scores += [segment.avg_logprob] * len(kept)
+            silent = max(silent, segment.no_speech_prob)
+        return Hypothesis(tuple(tokens), tuple(scores), silent, info.language)
+
+
+def load_engine(folder: Path, backend: Backend | None, precision: Precision, num_threads: int) -> RecognitionEngine:
+    """Load a model.
+
+    Args:
+        folder: what `python -m pixel_mm.export` wrote with target=recognizer ("onnx") or target=whisper_checkpoint
+            ("torch"), or CTranslate2's converter ("faster-whisper").
+        backend: which of them; None sees what is in the folder.
+        precision: "float32", "float16" or "int8"; PyTorch runs float32 alone.
+        num_threads: that run it; 0 takes all cores.
+
+    Raises:
+        ModelFolderError: the folder is not of the kind, incomplete or damaged, or its package is not installed.
+        TokenizerError: its tokenizer is none of Whisper's, or not of its weights.
+        PretrainedError: its weights don't fit its description.
+    """
+    chosen = backend or _found(folder)
+    if chosen not in _MARKS:
+        raise ModelFolderError(f"backend is '{chosen}'; it is one of {', '.join(_MARKS)}")
+    if chosen == "onnx":
+        return DecoderEngine(OnnxDecoder.load(folder, precision, num_threads), load_tokenizer(folder))
+    if not (folder / _MARKS[chosen]).is_file():
+        raise ModelFolderError(f"{folder} has no {_MARKS[chosen]}, which backend '{chosen}' needs")
+    tokenizer = WhisperTokenizer.load(folder / TOKENIZER)
+    if chosen == "faster-whisper":
+        return FasterWhisperEngine(_ctranslate2(folder, precision, num_threads), tokenizer)
+    if precision != "float32":
+        raise ModelFolderError(f"precision is '{precision}', but backend 'torch' runs float32 alone")
+    return DecoderEngine(_torch(folder, tokenizer, num_threads), tokenizer)
+
+
+def _found(folder: Path) -> Backend:
+    if not folder.is_dir():
+        raise ModelFolderError(f"{folder} is no folder; give what python -m pixel_mm.export target=recognizer wrote")
+    for backend, mark in _MARKS.items():
+        if (folder / mark).is_file():
+            return backend
+    raise ModelFolderError(f"{folder} holds no recogniser: none of {', '.join(_MARKS.values())}")
+
+
+def _ctranslate2(folder: Path, precision: Precision, num_threads: int) -> Any:
+    try:
+        from faster_whisper import WhisperModel
+    except ModuleNotFoundError:
+        raise ModelFolderError(
+            f"{folder} is CTranslate2's; run: pip install 'pixel_mm[faster-whisper]', or export with target=recognizer"
+        ) from None
+    return WhisperModel(str(folder), device="cpu", compute_type=precision, cpu_threads=num_threads)
+
+
+def _torch(folder: Path, tokenizer: WhisperTokenizer, num_threads: int) -> SpeechDecoder:
+    import torch
+
+    from pixel_mm.models.encoders.whisper import WhisperEncoder
+    from pixel_mm.models.speech_recognition.decoder import WhisperDecoder
+    from pixel_mm.models.speech_recognition.network import WhisperRecognizer
+    from pixel_mm.models.speech_recognition.torch_decoder import TorchDecoder
+    from pixel_mm.pretrained import Weights
+
+    if num_threads:
+        torch.set_num_threads(num_threads)
+    try:
+        sizes = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        tokenizer.check_fits(sizes["vocab_size"])
+        weights = Weights("folder", folder=folder)
+        encoder = WhisperEncoder(
+            sizes["encoder_layers"], sizes["d_model"], sizes["encoder_attention_heads"], sizes["encoder_ffn_dim"],
+            weights, num_mels=sizes["num_mel_bins"],
+        )  # fmt: skip
+        decoder = WhisperDecoder(
+            sizes["decoder_layers"], sizes["d_model"], sizes["decoder_attention_heads"], sizes["decoder_ffn_dim"],
+            sizes["vocab_size"], weights, max_tokens=sizes["max_target_positions"],
+        )  # fmt: skip
+    except (OSError, json.JSONDecodeError, KeyError) as error:
+        raise ModelFolderError(f"{folder / 'config.json'} describes no Whisper: {error!r}; export again") from None
+    # Published checkpoints don't say, and hear 30 s.
+    context = sizes.get("audio_context", "full")
+    return TorchDecoder(WhisperRecognizer(encoder, decoder, context).eval())

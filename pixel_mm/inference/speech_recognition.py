@@ -1,0 +1,261 @@
+"""Writes down what is said, with a model folder, over onnxruntime (or PyTorch, or faster-whisper).
+
+    python -m pixel_mm.inference.speech_recognition MODEL_DIR FILES           # text
+    python -m pixel_mm.inference.speech_recognition MODEL_DIR FILES --json    # or --srt, --vtt
+
+    recognizer = SpeechRecognizer.load("MODEL_DIR")
+    recognizer(waveform, sample_rate_hz=48_000).text
+    recognizer.file("three_hours.flac").segments
+
+Needs numpy, onnxruntime, soundfile, soxr, tokenizers, PyYAML and the network in silero-vad's wheel; neither torch,
+Lightning nor Hydra. Exit codes of the command: 0 all files transcribed, 1 some could not be (named on stderr), 2 no
+usable model or arguments.
+"""
+
+import sys
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pixel_mm.audio import (
+    MAX_SAMPLES,
+    MAX_SECONDS,
+    MIN_SAMPLES,
+    MIN_SECONDS,
+    SAMPLE_RATE_HZ,
+    AudioError,
+    SilentAudioError,
+    Waveform,
+    normalise_level,
+    prepare,
+    read_audio,
+    read_blocks,
+)
+from pixel_mm.inference.recognition_engines import Backend, RecognitionEngine, load_engine
+from pixel_mm.inference.seams import join_words, split_words
+from pixel_mm.inference.transcript import Segment, Transcript
+from pixel_mm.inference.voice_activity import VoiceActivity, pack, speech_stretches
+from pixel_mm.inference.whisper_onnx import Precision
+from pixel_mm.models.speech_recognition.decoding import DecodingOptions, Hypothesis
+
+OVERLAP_SECONDS = 4.0
+MIN_WINDOW_SECONDS = 8.0
+_MAX_PAUSE_SECONDS = 1.0
+_WINDOWS_AT_ONCE = 8
+_DEFAULTS = DecodingOptions()
+
+# As published: a transcript is invented where the model hears nobody and doubts what it wrote, or repeats itself.
+_NO_SPEECH = 0.6
+_DOUBTFUL_LOG_PROBABILITY = -1.0
+_REPEATING = 2.4
+
+Place = tuple[int, int]
+
+
+@dataclass(slots=True)
+class _Piece:
+    """What was understood of a window: where it is in samples, and its words, each with the space before it."""
+
+    place: Place
+    words: list[str]
+    hypothesis: Hypothesis
+
+
+class SpeechRecognizer:
+    """Transcribes speech of any length, sample rate and level, and writes nothing where nobody speaks.
+
+    Args:
+        engine: runs the model.
+        voice_activity: finds who speaks when.
+        options: how to search; see `DecodingOptions`.
+        window_seconds: what the model gets at once, at most; shorter windows make shorter segments.
+
+    Raises:
+        TokenizerError: the model does not know the language or the task.
+        ValueError: impossible windows, or timestamps, which this class has of its own.
+    """
+
+    def __init__(
+        self,
+        engine: RecognitionEngine,
+        voice_activity: VoiceActivity,
+        options: DecodingOptions = _DEFAULTS,
+        window_seconds: float = 28.0,
+    ) -> None:
+        """Recognise with any engine; most callers want `load`."""
+        if not MIN_WINDOW_SECONDS <= window_seconds <= MAX_SECONDS:
+            raise ValueError(
+                f"window_seconds={window_seconds:g}; it must be {MIN_WINDOW_SECONDS:g} to {MAX_SECONDS:g}, since "
+                f"windows share up to {OVERLAP_SECONDS:g}"
+            )
+        if options.timestamps:
+            raise ValueError("options.timestamps is for decode() alone; segments have their times without it")
+        engine.tokenizer.prompt(options.language or "en", options.task)  # refuses what the model does not know
+        self.engine, self.voice_activity = engine, voice_activity
+        self.options, self.window_seconds = options, window_seconds
+
+    @classmethod
+    def load(
+        cls,
+        folder: str | Path,
+        backend: Backend | None = None,
+        precision: Precision = "float32",
+        num_threads: int = 0,
+        options: DecodingOptions = _DEFAULTS,
+        window_seconds: float = 28.0,
+    ) -> "SpeechRecognizer":
+        """Load a model.
+
+        Args:
+            folder: see `load_engine`; mostly what `python -m pixel_mm.export target=recognizer` wrote.
+            backend: "onnx", "torch" or "faster-whisper"; None sees what is in the folder.
+            precision: "float32", "float16" or "int8".
+            num_threads: that run the model; 0 takes all cores.
+            options: how to search: language (None finds it), task, beam size, hot words.
+            window_seconds: what the model gets at once, at most, 8 to 30.
+
+        Raises:
+            ModelFolderError: a file is missing or damaged, or is of another task or kind.
+            PretrainedError: the voice activity detector is not installed.
+            TokenizerError: the model does not know the language or the task.
+        """
+        engine = load_engine(Path(folder), backend, precision, num_threads)
+        return cls(engine, VoiceActivity.load(), options, window_seconds)
+
+    def __call__(self, waveform: NDArray[Any], sample_rate_hz: float) -> Transcript:
+        """Transcribe a recording in memory.
+
+        Args:
+            waveform: [samples] or [channels, samples], floating point or full-scale integers; 25 ms or longer.
+            sample_rate_hz: 8 000 to 192 000.
+
+        Raises:
+            AudioError: empty, NaN, too short, or of another rank or type; the message says which.
+        """
+        try:
+            samples = prepare(waveform, sample_rate_hz).waveform
+        except SilentAudioError:
+            return self._nothing(np.asarray(waveform).shape[-1] / sample_rate_hz)
+        probabilities = self.voice_activity.probabilities([samples])
+        return self._transcribe(probabilities, samples.size, lambda start, end: normalise_level(samples[start:end]))
+
+    def file(self, path: str | PathLike[str]) -> Transcript:
+        """Transcribe a file; one of any length takes no more memory than a minute of it and its transcript.
+
+        Args:
+            path: audio file, in any format that libsndfile reads.
+
+        Raises:
+            AudioError: missing, unreadable, truncated, not finite or shorter than 25 ms. The message begins with the
+                path.
+        """
+        num_samples = 0
+
+        def blocks() -> Iterator[Waveform]:
+            nonlocal num_samples
+            for block in read_blocks(path):
+                num_samples += block.size
+                yield block
+
+        probabilities = self.voice_activity.probabilities(blocks())
+        if num_samples < MIN_SAMPLES:
+            seconds = num_samples / SAMPLE_RATE_HZ
+            raise AudioError(f"{path}: {seconds:.4f} s long; the shortest usable clip is {MIN_SECONDS} s")
+
+        def read(start: int, end: int) -> Waveform:
+            last = None if end == num_samples else end / SAMPLE_RATE_HZ
+            return read_audio(path, start / SAMPLE_RATE_HZ, last).waveform[:MAX_SAMPLES]
+
+        return self._transcribe(probabilities, num_samples, read)
+
+    def files(self, paths: Sequence[Path]) -> Iterator[tuple[Path, Transcript | AudioError]]:
+        """Transcribe files; one that cannot be gives its error, and the others are transcribed all the same."""
+        for path in paths:
+            try:
+                yield path, self.file(path)
+            except AudioError as error:
+                yield path, error
+
+    def _transcribe(
+        self, probabilities: NDArray[np.float32], num_samples: int, read: Callable[[int, int], Waveform]
+    ) -> Transcript:
+        stretches = speech_stretches(probabilities, num_samples)
+        seconds = num_samples / SAMPLE_RATE_HZ
+        if not stretches:
+            return self._nothing(seconds)
+        # What the model takes at once it gets whole: its context is worth more than the work that is saved.
+        places = [(0, num_samples)] if num_samples <= MAX_SAMPLES else self._windows(stretches)
+        pieces: list[_Piece] = []
+        for piece in self._understood(places, read):
+            _cut_seam(pieces, piece)
+            pieces.append(piece)
+        segments = tuple(_segment(piece, stretches) for piece in pieces if piece.words)
+        return Transcript(segments, pieces[0].hypothesis.language if pieces else self.options.language, seconds)
+
+    def _windows(self, stretches: Sequence[Place]) -> list[Place]:
+        return pack(stretches, self.window_seconds, OVERLAP_SECONDS, _MAX_PAUSE_SECONDS)
+
+    def _understood(self, places: Sequence[Place], read: Callable[[int, int], Waveform]) -> Iterator[_Piece]:
+        """What can be believed of the windows; the first of it decides the language where none was given."""
+        options, first = self.options, 0
+        while first < len(places):
+            size = _WINDOWS_AT_ONCE if options.language is not None else 1
+            batch = places[first : first + size]
+            first += size
+            found = self.engine.transcribe([read(*place) for place in batch], options)
+            for place, hypothesis in zip(batch, found, strict=True):
+                text = self.engine.tokenizer.decode(hypothesis.tokens).strip()
+                if is_believable(hypothesis, text):
+                    options = replace(options, language=hypothesis.language)
+                    yield _Piece(place, split_words(text), hypothesis)
+
+    def _nothing(self, seconds: float) -> Transcript:
+        return Transcript((), self.options.language, seconds)
+
+
+def is_believable(hypothesis: Hypothesis, text: str) -> bool:
+    """Whether somebody said this: not if the model hears nobody and doubts, nor if it says one thing on and on."""
+    if not text:
+        return False
+    doubtful = hypothesis.mean_log_probability < _DOUBTFUL_LOG_PROBABILITY
+    if doubtful and hypothesis.no_speech_probability > _NO_SPEECH:
+        return False
+    written = text.encode()
+    return len(written) / len(zlib.compress(written)) <= _REPEATING
+
+
+def _cut_seam(pieces: Sequence[_Piece], after: _Piece) -> None:
+    """Leave out, in both, what the last piece and the next both have of where they overlap."""
+    shared = pieces[-1].place[1] - after.place[0] if pieces else 0
+    if shared <= 0:
+        return
+    before = pieces[-1]
+    shares = (shared / (piece.place[1] - piece.place[0]) for piece in (before, after))
+    kept, left_out = join_words(before.words, after.words, *shares)
+    del before.words[kept:]
+    del after.words[:left_out]
+
+
+def _segment(piece: _Piece, stretches: Sequence[Place]) -> Segment:
+    """A piece with its times: from where somebody begins to speak in its window to where the last one stops."""
+    start, end = piece.place
+    inside = [stretch for stretch in stretches if stretch[0] < end and stretch[1] > start]
+    return Segment(
+        text="".join(piece.words).strip(),
+        start_seconds=max(start, inside[0][0]) / SAMPLE_RATE_HZ,
+        end_seconds=min(end, inside[-1][1]) / SAMPLE_RATE_HZ,
+        confidence=float(np.exp(piece.hypothesis.mean_log_probability)),
+        no_speech_probability=piece.hypothesis.no_speech_probability,
+    )
+
+
+if __name__ == "__main__":
+    from pixel_mm.inference.recognition_cli import main
+
+    sys.exit(main())
