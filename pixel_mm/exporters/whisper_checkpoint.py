@@ -64,7 +64,7 @@ def write_configured(cfg: DictConfig) -> None:
 
 def _config(network: WhisperRecognizer, tokens: WhisperTokenizer) -> WhisperConfig:
     encoder, decoder = network.architecture["encoder"], network.architecture["decoder"]
-    return WhisperConfig(
+    config = WhisperConfig(
         architectures=["WhisperForConditionalGeneration"],
         vocab_size=decoder["tokens"],
         num_mel_bins=encoder["mels"],
@@ -83,3 +83,6 @@ def _config(network: WhisperRecognizer, tokens: WhisperTokenizer) -> WhisperConf
         suppress_tokens=list(tokens.suppressed),
         begin_suppress_tokens=list(tokens.suppressed_first),
     )
+    # transformers keeps it and does not read it; `SpeechRecognizer` does.
+    config.update({"audio_context": network.context})
+    return config

@@ -1,0 +1,208 @@
+"""What is around the model, with an engine that says what a test wants; and real engines, tiny."""
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from pixel_mm.audio import AudioError, Waveform
+from pixel_mm.inference.recognition_cli import main
+from pixel_mm.inference.speech_recognition import SpeechRecognizer, is_believable
+from pixel_mm.inference.voice_activity import FRAME_SAMPLES, VoiceActivity
+from pixel_mm.models.speech_recognition.decoding import DecodingOptions, Hypothesis
+from pixel_mm.whisper_tokens import TokenizerError, WhisperTokenizer
+from tests.tiny_recognition import tiny_tokenizer
+
+RATE = 16_000
+
+
+class Loudness(VoiceActivity):
+    """Takes for speech what is not silent."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+    def probabilities(self, blocks) -> np.ndarray:  # type: ignore[no-untyped-def]
+        samples = np.concatenate([np.abs(block) > 1e-3 for block in blocks])
+        samples = np.pad(samples, (0, -samples.size % FRAME_SAMPLES))
+        return samples.reshape(-1, FRAME_SAMPLES).any(axis=1).astype(np.float32)
+
+
+class Counting:
+    """Hears the number of each second, which is how high it sounds, and writes it as a word."""
+
+    def __init__(self, change: Callable[[Hypothesis], Hypothesis] = lambda found: found) -> None:
+        self.tokenizer: WhisperTokenizer = tiny_tokenizer()
+        self.lengths: list[float] = []
+        self.options: list[DecodingOptions] = []
+        self.change = change
+
+    def transcribe(self, waveforms: Sequence[Waveform], options: DecodingOptions) -> list[Hypothesis]:
+        self.lengths += [waveform.size / RATE for waveform in waveforms]
+        self.options += [options] * len(waveforms)
+        return [self.change(self._one(waveform)) for waveform in waveforms]
+
+    def _one(self, waveform: Waveform) -> Hypothesis:
+        heard: list[str] = []
+        for start in range(0, waveform.size - 1600, 1600):
+            part = waveform[start : start + 1600]
+            crossings = round(np.count_nonzero(np.diff(np.signbit(part))) / 20)
+            sounds = min(np.abs(part[:160]).max(), np.abs(part[-160:]).max()) > 1e-3
+            if sounds and (not heard or heard[-1] != f"w{crossings}"):
+                heard.append(f"w{crossings}")
+        tokens = self.tokenizer.encode(" " + " ".join(heard))
+        return Hypothesis(tuple(tokens), (-0.1,) * (len(tokens) + 1), 0.01, "en")
+
+
+def numbers(first: int, last: int, rate: int = RATE) -> np.ndarray:
+    """A second of tone for each number."""
+    time = np.arange(rate) / rate
+    return np.concatenate([np.sin(2 * np.pi * 100 * number * time + 0.1) for number in range(first, last)]).astype(
+        np.float32
+    )
+
+
+def words(first: int, last: int) -> str:
+    return " ".join(f"w{number}" for number in range(first, last))
+
+
+def recognizer(engine: Counting | None = None, **options: object) -> SpeechRecognizer:
+    return SpeechRecognizer(engine or Counting(), Loudness(), **options)  # type: ignore[arg-type]
+
+
+def test_a_short_clip_goes_to_the_model_whole() -> None:
+    engine = Counting()
+    silence = np.zeros(3 * RATE, np.float32)
+    found = recognizer(engine)(np.concatenate([silence, numbers(5, 9), silence]), RATE)
+    assert found.text == words(5, 9)
+    assert engine.lengths == [10.0]
+    assert (found.language, found.duration_seconds) == ("en", 10.0)
+    assert found.segments[0].start_seconds == pytest.approx(2.6, abs=0.05)
+    assert found.segments[0].end_seconds == pytest.approx(7.4, abs=0.05)
+    assert found.confidence == pytest.approx(np.exp(-0.1))
+
+
+def test_speech_without_a_pause_is_heard_in_windows_and_written_once() -> None:
+    engine = Counting()
+    found = recognizer(engine)(numbers(2, 72), RATE)
+    assert found.text == words(2, 72)
+    assert engine.lengths == [28.0, 28.0, 22.0]
+    assert len(found.segments) == 3
+
+
+def test_long_audio_is_cut_in_its_pauses(tmp_path: Path) -> None:
+    path = tmp_path / "long.flac"
+    silence = np.zeros(5 * RATE, np.float32)
+    soundfile.write(path, 0.3 * np.concatenate([numbers(2, 12), silence, numbers(12, 32), silence, silence]), RATE)
+    found = recognizer().file(path)
+    assert found.text == words(2, 32)
+    assert found.duration_seconds == pytest.approx(45)
+    starts = [round(segment.start_seconds) for segment in found.segments]
+    assert starts == [0, 15]
+
+
+def test_shorter_windows_make_shorter_segments() -> None:
+    found = recognizer(window_seconds=8)(numbers(2, 42), RATE)
+    assert found.text == words(2, 42)
+    assert all(segment.end_seconds - segment.start_seconds <= 8 for segment in found.segments)
+
+
+@pytest.mark.parametrize("rate", [8_000, 44_100])
+def test_stereo_other_rates_integers_and_clipping(rate: int) -> None:
+    loud = np.clip(3 * numbers(3, 7, rate), -1, 1)
+    stereo = (np.stack([loud, loud]) * 32_767).astype(np.int16)
+    assert recognizer()(stereo, rate).text == words(3, 7)
+
+
+def test_silence_gives_nothing_and_asks_nobody(tmp_path: Path) -> None:
+    engine = Counting()
+    assert recognizer(engine)(np.zeros(2 * RATE, np.float32), RATE).text == ""
+    soundfile.write(tmp_path / "silent.wav", np.zeros(40 * RATE), RATE)
+    found = recognizer(engine).file(tmp_path / "silent.wav")
+    assert (found.segments, found.duration_seconds) == ((), 40.0)
+    assert engine.lengths == []
+
+
+def test_what_is_invented_is_left_out() -> None:
+    said = Hypothesis((1,), (-0.2, -0.2), 0.9, "en")
+    assert is_believable(said, "yes")
+    assert not is_believable(replace(said, log_probabilities=(-1.5, -1.5)), "yes")
+    assert is_believable(replace(said, log_probabilities=(-1.5,), no_speech_probability=0.3), "yes")
+    assert not is_believable(said, "")
+    assert not is_believable(said, "and again " * 30)
+    doubtful = Counting(lambda found: replace(found, log_probabilities=(-2.0,), no_speech_probability=0.9))
+    assert recognizer(doubtful)(numbers(2, 5), RATE).segments == ()
+
+
+def test_the_first_speech_decides_the_language() -> None:
+    engine = Counting(lambda found: replace(found, language="en"))
+    silence = np.zeros(2 * RATE, np.float32)
+    audio = np.concatenate([numbers(2, 20), silence, numbers(20, 40)])
+    assert recognizer(engine, options=DecodingOptions(language=None))(audio, RATE).language == "en"
+    assert [options.language for options in engine.options] == [None, "en"]
+
+
+def test_an_unknown_language_and_impossible_options_are_refused_at_once() -> None:
+    with pytest.raises(TokenizerError, match="language 'xx' is none that this model knows"):
+        recognizer(options=DecodingOptions(language="xx"))
+    with pytest.raises(ValueError, match=r"window_seconds=31.*8 to 30"):
+        recognizer(window_seconds=31)
+    with pytest.raises(ValueError, match=r"options\.timestamps"):
+        recognizer(options=DecodingOptions(timestamps=True))
+
+
+def test_what_is_no_recording_is_refused_by_name(tmp_path: Path) -> None:
+    for waveform, message in (
+        (np.full(RATE, np.nan), "NaN"),
+        (np.zeros(0), "zero-length"),
+        (numbers(2, 3)[:100], "25"),
+    ):
+        with pytest.raises(AudioError, match=message):
+            recognizer()(waveform, RATE)
+    soundfile.write(tmp_path / "short.wav", numbers(2, 3)[:100], RATE)
+    soundfile.write(tmp_path / "good.wav", numbers(2, 4), RATE)
+    (tmp_path / "bad.wav").write_bytes(b"RIFF rubbish")
+    paths = [tmp_path / name for name in ("short.wav", "bad.wav", "good.wav")]
+    (_, short), (_, bad), (_, good) = recognizer().files(paths)
+    assert "short.wav: 0.0063 s long" in str(short)
+    assert "bad.wav: unreadable" in str(bad)
+    assert good.text == words(2, 4)  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., int]:
+    """The command line with the counting engine, on a good file and a bad one."""
+    soundfile.write(tmp_path / "good.wav", numbers(2, 5), RATE)
+    (tmp_path / "bad.wav").write_bytes(b"RIFF rubbish")
+
+    def load(folder: str, backend: None, precision: str, threads: int, options: DecodingOptions, window: float):  # type: ignore[no-untyped-def]
+        return recognizer(options=options, window_seconds=window)
+
+    monkeypatch.setattr(SpeechRecognizer, "load", load)
+    return lambda names, *options: main(["model", *(str(tmp_path / name) for name in names), *options])
+
+
+def test_the_command_writes_text_json_and_subtitles(command: Callable[..., int], capsys: pytest.CaptureFixture) -> None:
+    assert command(["good.wav"]) == 0
+    assert capsys.readouterr().out == "w2 w3 w4\n"
+    assert command(["good.wav", "bad.wav"], "--json") == 1
+    printed = capsys.readouterr()
+    good, bad = json.loads(printed.out)["files"]
+    assert (good["text"], good["segments"][0]["text"], good["language"]) == ("w2 w3 w4", "w2 w3 w4", "en")
+    assert "unreadable" in bad["error"]
+    assert "unreadable" in printed.err
+    assert command(["good.wav"], "--srt") == 0
+    assert capsys.readouterr().out == "1\n00:00:00,000 --> 00:00:03,000\nw2 w3 w4\n"
+    assert command(["good.wav"], "--vtt") == 0
+    assert capsys.readouterr().out.startswith("WEBVTT\n\n00:00:00.000 --> ")
+
+
+def test_a_users_mistake_is_told_on_stderr(command: Callable[..., int], capsys: pytest.CaptureFixture) -> None:
+    assert command(["good.wav"], "--language", "xx") == 2
+    assert "language 'xx'" in capsys.readouterr().err
+    assert command(["good.wav", "bad.wav"], "--srt") == 2
+    assert "--srt takes one file" in capsys.readouterr().err
