@@ -6,6 +6,7 @@
     python -m pixel_mm.evaluate experiment=emotion data=emodb data.root=DIR protocol=cross_corpus \
         data@test_data=ravdess test_data.root=DIR
     python -m pixel_mm.evaluate suite=emotion_behaviour model_folder=DIR data=emodb data.root=DIR
+    python -m pixel_mm.evaluate suite=speech_recognition model_folder=DIR data=librispeech data.root=DIR
 
 The report lands in `report/` of the run folder (`paths.run`). The same command again goes on with the folds
 that are left. docs/evaluation.md says what the numbers mean.
@@ -136,7 +137,8 @@ def main(cfg: DictConfig) -> None:
     cfg.paths.run = HydraConfig.get().runtime.output_dir
     report = Path(cfg.paths.run) / "report" / "report.md"
     if cfg.get("suite") is not None:
-        passed = check_behaviour(cfg)
+        begin(RunFolder(Path(cfg.paths.run)), cfg, [])
+        passed = instantiate(cfg.suite.check)(cfg)
         log.info("%s: %s", "passed" if passed else "NOT passed", report)
         return
     metrics = evaluate(cfg, train_network)

@@ -10,6 +10,9 @@ import numpy as np
 from pixel_mm.evaluation.preparation import EvaluateError
 from pixel_mm.metrics.error_rates import ErrorCounts, Normaliser, Unit, count_errors, normaliser, rate_interval, total
 
+# Of an utterance with some words: what is heard has so little of them that the transcript may be another clip's.
+_SUSPECT_RATE, _SUSPECT_WORDS = 0.8, 4
+
 LENGTH_LIMITS = (3.0, 6.0, 10.0, 15.0, 30.0)  # seconds; a bucket holds clips longer than one and up to the next
 PERCENTILES = (50, 90, 95, 99)
 
@@ -71,6 +74,7 @@ def recognition_scores(
         "per_speaker": _per_speaker(transcripts, words),
         "speed": _speed(transcripts),
         "worst": _worst(transcripts, texts, words, num_worst),
+        "suspect": _suspect(transcripts, words),
     }
 
 
@@ -159,4 +163,13 @@ def _worst(
             "hypothesis": texts[row][1],
         }
         for row in sorted(wrong, key=order)[:num_worst]
+    ]
+
+
+def _suspect(transcripts: Sequence[RecognisedClip], words: Sequence[ErrorCounts]) -> list[str]:
+    """Names of clips whose transcript may be of another clip."""
+    return [
+        each.clip
+        for each, count in zip(transcripts, words, strict=True)
+        if count.references >= _SUSPECT_WORDS and count.hits <= (1 - _SUSPECT_RATE) * count.references
     ]

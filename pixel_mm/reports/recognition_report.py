@@ -1,6 +1,6 @@
 """Report of a recognition evaluation: `metrics.json` and `report.md`, with the worst utterances word under word."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +9,7 @@ from pixel_mm.reports.tables import MISSING, decimal, interval, markdown_table, 
 from pixel_mm.runs import atomic_path, write_json
 
 _MAX_SPEAKERS = 60  # of the table; metrics.json has them all
+_MAX_NAMED = 20
 _UNITS = {"word": "words (WER)", "character": "characters (CER)"}
 
 
@@ -17,7 +18,7 @@ def write_recognition_report(folder: Path, metrics: Mapping[str, Any], model: st
 
     Args:
         folder: gets `metrics.json` and `report.md`.
-        metrics: what `evaluation.recognition_scores.recognition_scores` gave.
+        metrics: what `evaluation.recognition.measure` gave, and `bad_clips`.
         model: name of the model.
         corpus: title of the corpus whose clips it heard.
     """
@@ -32,12 +33,17 @@ def _text(metrics: Mapping[str, Any], model: str, corpus: str) -> str:
         f"{metrics['num_clips']} clips of {metrics['num_speakers']} speakers, {metrics['seconds'] / 60:.1f} minutes; "
         f"texts compared by the {metrics['normaliser']} normaliser. Intervals (95 %) are over speakers.",
         _rates(metrics),
+        _batch(metrics["batch"]),
         "## By length",
         _lengths(metrics),
+        "## Where the time goes",
+        _components(metrics["components"]),
         "## By speaker",
         _speakers(metrics),
         "## Worst utterances",
+        _suspect(metrics["suspect"]),
         _worst(metrics),
+        *_bad(metrics["bad_clips"]),
     ]
     return "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
 
@@ -120,3 +126,34 @@ def _worst(metrics: Mapping[str, Any]) -> str:
             f"```text\n{aligned_texts(each['reference'], each['hypothesis'])}\n```"
         )
     return "\n\n".join(parts)
+
+
+def _batch(batch: Mapping[str, Any]) -> str:
+    different = batch["different"]
+    if not different:
+        return (
+            f"In batches of {batch['size']}, each of {batch['num_clips']} clips has the transcript that it has alone."
+        )
+    return (
+        f"**In batches of {batch['size']}, {len(different)} of {batch['num_clips']} clips have another transcript than "
+        f"alone**: {', '.join(different[:_MAX_NAMED])}."
+    )
+
+
+def _components(components: Mapping[str, float] | None) -> str:
+    if components is None:
+        return "This engine cannot be taken apart."
+    rows = [(name, f"{value:.4f}") for name, value in components.items()]
+    return markdown_table(("part", "seconds of work for a second of audio"), rows)
+
+
+def _suspect(clips: Sequence[str]) -> str:
+    if not clips:
+        return "No clip is understood so badly that its transcript may be another clip's."
+    return f"Perhaps the transcript of another clip: {', '.join(clips[:_MAX_NAMED])} ({len(clips)} in all)."
+
+
+def _bad(clips: Mapping[str, str]) -> list[str]:
+    if not clips:
+        return []
+    return ["## Clips that could not be used", "\n".join(f"- {name}: {reason}" for name, reason in clips.items())]

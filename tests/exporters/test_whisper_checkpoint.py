@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,7 @@ def test_what_is_loaded_is_what_was_written(tmp_path: Path, tokenizer: Path) -> 
     network = tiny_recognizer("short")
     write_checkpoint(network, tokenizer, tmp_path / "model")
     kept = read_folder(tmp_path / "model")
+    assert json.loads((tmp_path / "model" / "config.json").read_text())["audio_context"] == "short"
     assert all(torch.equal(kept[f"model.{name}"], tensor) for name, tensor in network.state_dict().items())
 
 

@@ -29,6 +29,10 @@ def metrics(**changes):
             "hush": {"num_clips": 1, "rate": None, "references": 0, "errors": 0},
         },
         "speed": speed,
+        "batch": {"size": 8, "num_clips": 2, "different": []},
+        "components": {"voice activity": 0.001, "encoder": 0.01, "decoder": 0.02},
+        "suspect": [],
+        "bad_clips": {},
         "worst": [
             {
                 "clip": "clip-7",
@@ -78,3 +82,17 @@ def test_many_speakers_are_cut_and_counted(tmp_path) -> None:
     assert "10 more speakers are in metrics.json." in text
     assert "| s069 |" in text
     assert "| s009 |" not in text
+
+
+def test_what_should_not_be_is_named(tmp_path) -> None:
+    text = written(
+        tmp_path,
+        batch={"size": 8, "num_clips": 2, "different": ["clip-3"]},
+        suspect=["clip-7"],
+        bad_clips={"clip-9": "silent"},
+        components=None,
+    )
+    assert "**In batches of 8, 1 of 2 clips have another transcript than alone**: clip-3." in text
+    assert "Perhaps the transcript of another clip: clip-7 (1 in all)." in text
+    assert "- clip-9: silent" in text
+    assert "cannot be taken apart" in text
