@@ -36,9 +36,9 @@ TOPICS: Mapping[str, tuple[str, str]] = {
     ),
     "recognition_accuracy": (
         "Speech recognition: accuracy",
-        "LibriSpeech test-other, greedy, texts compared by Whisper's basic normaliser. Short context is trained on the\n"
-        "251 unlabelled clips, its speakers held out for choosing; nothing of the test was used. Intervals are\n"
-        "bootstrapped over speakers, who are drawn for both sides alike.",
+        "LibriSpeech test-other, greedy, texts compared by Whisper's basic normaliser. Short context was trained and\n"
+        "chosen on unlabelled clips of other speakers. Intervals are bootstrapped over speakers, drawn for both sides\n"
+        "alike.",
     ),
     "recognition_speed": (
         "Speech recognition: speed",

@@ -13,8 +13,8 @@ Measures (the numbers are those of the targets), on LibriSpeech test-other, gree
 Word error rates are in percent, differences in points; intervals are bootstrapped over speakers, who are drawn for both
 sides alike. Each model is named as in conf/recognizer; its MODEL_DIRs are written by `python -m pixel_mm.export
 target=recognizer precisions=[float32,int8]`, the one of --full with recognizer=NAME, the one of --short with
-run=RUN_DIR of experiment=whisper_dynamic_context. PYTHON is that of an environment of its own with faster-whisper in it.
-About twenty minutes for two models on two cores; --quick takes four utterances.
+run=RUN_DIR of experiment=whisper_dynamic_context. PYTHON is that of an environment of its own with faster-whisper in
+it. About twenty minutes for two models on two cores; --quick takes four utterances.
 """
 
 import argparse
@@ -24,13 +24,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
-from pixel_mm.inference.batched_recognition import decode_many
 
 from benchmarks.nobody_speaks import KINDS, recordings
 from benchmarks.recognition_peer import FasterWhisper, published_folder
 from benchmarks.report import Measure, print_table, write_report
 from pixel_mm.audio import SAMPLE_RATE_HZ, Waveform, read_audio
 from pixel_mm.data.corpora.librispeech import LibriSpeech
+from pixel_mm.inference.batched_recognition import decode_many
 from pixel_mm.inference.speech_recognition import SpeechRecognizer
 from pixel_mm.inference.whisper_onnx import OnnxDecoder, Precision, load_tokenizer
 from pixel_mm.metrics.error_rates import ErrorCounts, count_errors, normaliser, total

@@ -82,7 +82,6 @@ def _config(network: WhisperRecognizer, tokens: WhisperTokenizer) -> WhisperConf
         bos_token_id=tokens.end,
         suppress_tokens=list(tokens.suppressed),
         begin_suppress_tokens=list(tokens.suppressed_first),
-        audio_context=network.context,  # no setting of transformers': whoever reads it gives the encoder no padding
     )
     # transformers keeps it and does not read it; `SpeechRecognizer` does.
     config.update({"audio_context": network.context})
