@@ -50,9 +50,11 @@ _MAX_PAUSE_SECONDS = 1.0
 _WINDOWS_AT_ONCE = 8
 _DEFAULTS = DecodingOptions()
 
-# As published: a transcript is invented where the model hears nobody and doubts what it wrote, or repeats itself.
-_NO_SPEECH = 0.6
-_DOUBTFUL_LOG_PROBABILITY = -1.0
+# A transcript is invented where the model hears nobody and doubts what it wrote, or repeats itself. The published
+# limits of the first two (0.6, -1) let pass what it writes of babble; these lie between babble and short clips of clean
+# speech, neither from a test set (docs/decisions.md).
+_NO_SPEECH = 0.3
+_DOUBTFUL_LOG_PROBABILITY = -0.7
 _REPEATING = 2.4
 
 Place = tuple[int, int]

@@ -131,7 +131,11 @@ def test_what_is_invented_is_left_out() -> None:
     said = Hypothesis((1,), (-0.2, -0.2), 0.9, "en")
     assert is_believable(said, "yes")
     assert not is_believable(replace(said, log_probabilities=(-1.5, -1.5)), "yes")
-    assert is_believable(replace(said, log_probabilities=(-1.5,), no_speech_probability=0.3), "yes")
+    assert not is_believable(
+        replace(said, log_probabilities=(-1.23,), no_speech_probability=0.35), "You're a good one."
+    )
+    assert is_believable(replace(said, log_probabilities=(-1.1,), no_speech_probability=0.2), "yes")
+    assert is_believable(replace(said, log_probabilities=(-0.3,), no_speech_probability=0.5), "yes")
     assert not is_believable(said, "")
     assert not is_believable(said, "and again " * 30)
     doubtful = Counting(lambda found: replace(found, log_probabilities=(-2.0,), no_speech_probability=0.9))
