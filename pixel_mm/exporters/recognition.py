@@ -37,7 +37,7 @@ Transcripts can be wrong, above all of noisy, accented or overlapping speech; no
 ## Parity
 
 Difference of a score from the network's, in standard deviations of its scores, on seeded signals that resemble speech
-(typical: root mean square over the scores of a clip, which is what int8 is judged by), and how many greedy transcripts
+(typical: root mean square over all scores, which is what int8 is judged by), and how many greedy transcripts
 are the network's.
 
 | precision | files | largest difference | typical difference | allowed | same transcripts |
@@ -148,7 +148,7 @@ def _write_pairs(network: WhisperRecognizer, folder: Path, scratch: Path, precis
         for source, name in zip((encoder, decoder), FILES["float16"], strict=True):
             to_float16(source, folder / name)
     if "int8" in precisions:
-        encoder_to_int8(encoder, folder / FILES["int8"][0], scratch)
+        encoder_to_int8(encoder, folder / FILES["int8"][0])
         decoder_to_int8(decoder, folder / FILES["int8"][1])
     if "float32" in precisions:
         for path in sorted(scratch.glob("*coder.onnx*")):

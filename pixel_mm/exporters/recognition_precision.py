@@ -1,19 +1,17 @@
 """A recogniser's graphs in float16 and int8.
 
-int8 keeps a transcript independent of its batch: inputs of the decoder's products are quantised in blocks of a row, and
-the encoder, whose inputs are quantised as a whole, hears one clip at a time (`inference.whisper_onnx`).
+int8 keeps a clip's scores independent of its batch, but for rounding: what is multiplied is quantised row by row.
 """
 
 import logging
 from pathlib import Path
 from typing import Any
 
-import onnx
 import onnx_ir as ir
 from onnx_ir.passes.common import RemoveUnusedNodesPass
-from onnxruntime.quantization import QuantType, quantize_dynamic
 
-from pixel_mm.exporters.graph_file import SCOPES, read_graph, save_graph, scopes_of
+from pixel_mm.exporters.graph_file import read_graph, save_graph, scopes_of
+from pixel_mm.exporters.integer_rows import quantise_rows
 from pixel_mm.exporters.low_precision import lower
 from pixel_mm.exporters.quantisation import quietly
 
@@ -35,29 +33,27 @@ def to_float16(source: Path, target: Path) -> None:
     save_graph(model, target)
 
 
-def encoder_to_int8(source: Path, target: Path, scratch: Path) -> None:
-    """Write the encoder with int8 products, ranges measured at each call. Standard operators only.
+def encoder_to_int8(source: Path, target: Path) -> None:
+    """Write the encoder with int8 products, ranges measured for each frame. Standard operators only.
 
-    Args:
-        source: the float32 graph.
-        target: file to write.
-        scratch: folder for what lies between.
+    The front end stays in float32, and what int8 costs most transcripts: the second product of each feed-forward block,
+    whose inputs range widely.
     """
     model = read_graph(source)
-    kept = [str(node.name) for node in model.graph if node.op_type == "MatMul" and _stays(node)]
-    between = scratch / "quantised.onnx"
-    with quietly():
-        quantize_dynamic(
-            source, between, weight_type=QuantType.QInt8, per_channel=True, op_types_to_quantize=["MatMul"],
-            nodes_to_exclude=kept, use_external_data_format=True,
-        )  # fmt: skip
-    save_graph(ir.load(between), target)
+    quantise_rows(model, lambda node: _is_learnt(node) and not scopes_of(node) & _SENSITIVE, bits=8)
+    save_graph(model, target)
 
 
 def decoder_to_int8(source: Path, target: Path) -> None:
-    """Write the decoder with weights and inputs of its products in int8, by blocks; onnxruntime's own operator."""
+    """Write the decoder with weights in int8.
+
+    Inside the layers by `integer_rows`; what gives the scores by blocks of a row, with onnxruntime's own operator: its
+    weights, the embedding, range too widely within a token for one step size.
+    """
+    model = read_graph(source)
+    quantise_rows(model, lambda node: _is_learnt(node) and not node.outputs[0].is_graph_output(), bits=16)
     quantiser = quantiser_of_blocks()(
-        onnx.load(source), bits=8, block_size=_BLOCK, is_symmetric=True, accuracy_level=_INT8_PRODUCTS
+        ir.to_proto(model), bits=8, block_size=_BLOCK, is_symmetric=True, accuracy_level=_INT8_PRODUCTS
     )
     with quietly():
         quantiser.process()
@@ -75,12 +71,7 @@ def quantiser_of_blocks() -> Any:
     return MatMulNBitsQuantizer
 
 
-def _stays(node: ir.Node) -> bool:
-    """Whether a product of the encoder stays in float32.
-
-    Those are the front end's, those of two activations, as in attention, and what int8 costs most transcripts: the
-    second product of each feed-forward block, whose inputs range widely, and what the decoder looks at.
-    """
+def _is_learnt(node: ir.Node) -> bool:
+    """Whether the second factor of a product is known."""
     weights = node.inputs[1]
-    of_two = weights is None or not weights.is_initializer()
-    return of_two or bool(scopes_of(node) & _SENSITIVE) or "encoder_attn" in node.metadata_props.get(SCOPES, "")
+    return weights is not None and weights.is_initializer()

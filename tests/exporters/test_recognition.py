@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from pixel_mm.exporters.parity import ParityError, make_cases
-from pixel_mm.exporters.recognition import publish_recognizer
-from pixel_mm.exporters.recognition_parity import check_recognition
+from pixel_mm.exporters.recognition import _describe, publish_recognizer
+from pixel_mm.exporters.recognition_parity import TOLERANCES, check_recognition
 from pixel_mm.inference.whisper_onnx import FILES, OnnxDecoder, load_tokenizer
 from pixel_mm.model_folder import ModelFolder, ModelFolderError, Provenance
 from pixel_mm.models.speech_recognition.decoding import DecodingOptions, decode
@@ -93,6 +93,26 @@ def test_another_network_and_changed_files_are_refused(folder: Path, tmp_path: P
         OnnxDecoder.load(folder, "int4")  # type: ignore[arg-type]
     with pytest.raises(ModelFolderError, match="exists; choose another"):
         publish_recognizer(tiny_recognizer(), folder / "tokenizer.json", ORIGIN, folder)
+
+
+class Mixes(TorchDecoder):
+    """Scores that depend a little on how many clips there are."""
+
+    def step(self, heard, tokens, past):  # type: ignore[no-untyped-def]
+        scores, past = super().step(heard, tokens, past)
+        wave = np.sin(np.arange(scores.shape[-1]), dtype=np.float32)
+        return scores + 0.03 * (len(tokens) - 1) * scores.std() * wave, past
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_results_that_depend_on_the_batch_are_refused(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    network, tokenizer = tiny_recognizer(), tiny_tokenizer()
+    spec = _describe(network, Provenance("transcripts", "", False, "unknown", "tiny", "tiny"))
+    cases = [case for case in make_cases(spec, seed=1) if len(case.inputs["num_samples"]) > 1]
+    monkeypatch.setitem(TOLERANCES, "float16", 1.0)  # type: ignore[arg-type]
+    check_recognition(precision, TorchDecoder(network), TorchDecoder(network), tokenizer, cases, seed=0)  # type: ignore[arg-type]
+    with pytest.raises(ParityError, match=f"{precision}: the result depends on what its clip is batched with"):
+        check_recognition(precision, Mixes(network), TorchDecoder(network), tokenizer, cases, seed=0)  # type: ignore[arg-type]
 
 
 def test_a_tokenizer_of_another_model_and_unknown_precisions_are_refused(tmp_path: Path) -> None:
