@@ -4,8 +4,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
 
+from pixel_mm.cli import CONFIG_DIR
+from pixel_mm.export import ExportError, export_run
 from pixel_mm.exporters.trained_network import describe_origin, load_network
 from pixel_mm.models.speech_recognition.network import WhisperRecognizer
 from pixel_mm.train import fit
@@ -40,6 +43,10 @@ def test_dynamic_context_trains_and_comes_back_from_its_run(tone_corpus: Path, t
     assert not same(network.state_dict(), untrained)
     origin = describe_origin(result.run_folder)
     assert (origin.label_source, origin.encoder) == ("transcripts", "WhisperEncoder from random weights")
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        export = compose("export", [f"run={result.run_folder.path}", f"output={tmp_path / 'model'}"])
+    with pytest.raises(ExportError, match="trained no emotion model; a recogniser's takes target=recognizer"):
+        export_run(export, tmp_path / "model")
     kept = sorted((tmp_path / "cache" / "lessons").rglob("*.safetensors"))
     before = [path.stat().st_mtime_ns for path in kept]
     again = fit(compose_context(tone_corpus, tmp_path, "resume=null"))

@@ -115,3 +115,16 @@ def test_audio_that_is_too_long_is_refused_before_it_is_padded() -> None:
     assert isinstance(network.encoder, WhisperEncoder)
     with pytest.raises(ValueError, match=r"30 s"):
         network.hear(torch.zeros(1, 480_001), torch.tensor([480_001]))
+
+
+@torch.no_grad()
+def test_short_context_is_the_frames_there_are_and_half_a_second_of_silence() -> None:
+    network = tiny_recognizer("short")
+    waveform, num_samples = speech(20_000, 9_001)
+    frames, num_frames = network.hear(waveform, num_samples)
+    assert num_frames.tolist() == [88, 53]  # of 20 ms, rounded up, after 8,000 more samples
+    assert frames.shape[1] == 88
+    quiet = torch.nn.functional.pad(waveform[:1, :20_000], (0, 8_000))
+    heard, _ = network.encoder(quiet, torch.tensor([28_000]))
+    torch.testing.assert_close(frames[:1], heard)
+    assert network.hear(*speech(480_000))[1].tolist() == [1500]
