@@ -19,7 +19,8 @@ FORBIDDEN = {
     "pixel_mm.inference": ("pytorch_lightning", "lightning", "hydra"),
 }
 GROUND_FLOOR = (
-    "audio", "model_folder", "pretrained", "runs", "metrics", "reports", "environment", "precision", "whisper_tokens"
+    "audio", "model_folder", "pretrained", "runs", "metrics", "reports", "environment", "precision", "whisper_tokens",
+    "chat",
 )  # fmt: skip
 COMMANDS = ("train", "evaluate", "export", "serve", "repository", "training", "evaluation")
 UPPER_FLOORS = ("data", "models", "exporters", "inference", "cli", *COMMANDS)

@@ -1,6 +1,6 @@
 """Clips one at a time (`ClipDataset`), stacked (`collate`), and loaded so that a run can go on (`ClipLoader`)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -111,12 +111,19 @@ class ClipLoader(DataLoader[Any]):
 
     batch_sampler: FrameBatchSampler
 
-    def __init__(self, dataset: ClipDataset, sampler: FrameBatchSampler, num_workers: int, pin_memory: bool) -> None:
-        """Load the sampler's batches of the dataset."""
+    def __init__(
+        self,
+        dataset: Dataset[Any],
+        sampler: FrameBatchSampler,
+        num_workers: int,
+        pin_memory: bool,
+        stack: Callable[[Any], Any] = collate,
+    ) -> None:
+        """Load the sampler's batches of the dataset; `stack` makes a batch of its items."""
         super().__init__(
             dataset,
             batch_sampler=sampler,
-            collate_fn=collate,
+            collate_fn=stack,
             num_workers=num_workers,
             pin_memory=pin_memory,
             persistent_workers=num_workers > 0,

@@ -1,0 +1,1 @@
+"""A frozen language model that hears: resampler, gated cross-attention, heads."""
