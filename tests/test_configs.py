@@ -13,8 +13,9 @@ from tests.training_runs import compose_train
 
 GROUPS = ("trainer", "logger", "callbacks", "paths", "debug", "hparams_search", "launcher")
 OTHER_COMMANDS = ("protocol", "suite", "formats", "target")  # groups of evaluate.yaml and export.yaml
-# Groups that single experiments add; tests/test_recognizer_configs.py, tests/data/fusion/test_fusion_configs.py.
-EXPERIMENTS = ("recognizer", "fusion_data")
+# Groups that single experiments add; tests/test_recognizer_configs.py, tests/data/fusion/test_fusion_configs.py,
+# tests/test_fusion_model_configs.py.
+EXPERIMENTS = ("recognizer", "fusion_data", "backbone", "fusion_adapter")
 CHOICES = {
     group.name: sorted(choice.stem for choice in group.glob("*.yaml"))
     for group in sorted(CONFIG_DIR.iterdir())

@@ -30,6 +30,11 @@ class DescribedNetwork(nn.Module):
         """What defines the computation beside the weights, by name, in plain types."""
         raise NotImplementedError
 
+    @property
+    def frozen_sha256(self) -> str | dict[str, str]:
+        """Fingerprint of all that is not trained; or of its parts, by name, so that a refusal can name one."""
+        return fingerprint(frozen_tensors(self))
+
 
 def describe(network: DescribedNetwork, weights: Mapping[str, Tensor]) -> dict[str, Any]:
     """What a checkpoint of a network must hold for `weights_for` to find and check its weights.
@@ -42,7 +47,7 @@ def describe(network: DescribedNetwork, weights: Mapping[str, Tensor]) -> dict[s
         _KEY: {
             "format": _FORMAT,
             "architecture": network.architecture,
-            "frozen_sha256": fingerprint(frozen_tensors(network)),
+            "frozen_sha256": network.frozen_sha256,
             "weights": dict(weights),
         }
     }
@@ -95,11 +100,7 @@ def weights_for(
         raise CheckpointError(f"{place} is of another architecture: {'; '.join(differing)}")
     weights: dict[str, Tensor] = dict(content["weights"])
     _check_names(weights, network, place)
-    if content["frozen_sha256"] != fingerprint(frozen_tensors(network)):
-        raise CheckpointError(
-            f"{place} was trained on top of other frozen weights than this network has: use the same encoder weights "
-            "(encoder.weights, encoder.pretrained_weights) as the run that wrote it"
-        )
+    _check_frozen(content["frozen_sha256"], network.frozen_sha256, place)
     return weights
 
 
@@ -126,6 +127,19 @@ def _content(checkpoint: Any, place: str) -> Mapping[str, Any]:
     if not isinstance(content, Mapping) or content.get("format") != _FORMAT:
         raise CheckpointError(f"{place} was not written by this version of pixel_mm.train")
     return content
+
+
+def _check_frozen(theirs: str | Mapping[str, str], ours: str | Mapping[str, str], place: str) -> None:
+    if theirs == ours:
+        return
+    parts = ""
+    if isinstance(theirs, Mapping) and isinstance(ours, Mapping):
+        differing = [name for name in sorted(theirs.keys() | ours.keys()) if theirs.get(name) != ours.get(name)]
+        parts = f" ({', '.join(differing)})"
+    raise CheckpointError(
+        f"{place} was trained on top of other frozen weights than this network has{parts}: use the same encoder "
+        "weights (encoder.weights, encoder.pretrained_weights) and the same backbone as the run that wrote it"
+    )
 
 
 def _check_names(weights: Mapping[str, Tensor], network: nn.Module, place: str) -> None:

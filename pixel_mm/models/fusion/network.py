@@ -1,0 +1,267 @@
+"""The fusion network: a frozen language model, frozen speech encoders, and between them an adapter that is trained.
+
+    audio -> encoders -> frames -> resampler -> latents -> keys and values of each block
+    words -> layers below -> [block, layer] ... -> answer, scores
+
+What is heard is an argument (`Hearing`) and is kept by the caller alone. Where nobody is heard, logits are those of the
+bare language model, to the bit, and so they are with an adapter that was not trained yet.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from pixel_mm.data.emotions import EQ_DIMENSIONS, FUSION_SCORES
+from pixel_mm.models.checkpoint import DescribedNetwork
+from pixel_mm.models.freezing import fingerprint, rest_frozen_parts
+from pixel_mm.models.frontend import check_lengths, full_precision, normalise_level
+from pixel_mm.models.fusion.adapter import Adapter, SoftTokenAdapter, choose_layers
+from pixel_mm.models.fusion.backbone import Backbone
+from pixel_mm.models.fusion.heads import FusionHeads, Readings
+from pixel_mm.models.fusion.hearing import Fusion, Hearing
+from pixel_mm.models.fusion.layers import fuse_layers
+from pixel_mm.models.fusion.reading import FusionOutput, Pass, Prompt, choose_rows, read, read_behind
+from pixel_mm.models.fusion.resampler import AudioFrames, Resampler
+
+
+class FrameSource(Protocol):
+    """A speech encoder, or what gives frames of one: a module with these, and weights that stay as they are."""
+
+    hidden_size: int
+    frame_rate_hz: float
+    architecture: dict[str, Any]
+
+    def __call__(self, waveform: Tensor, num_samples: Tensor) -> tuple[Tensor, Tensor]:
+        """Frames float [A, F, D] and int64 [A] how many belong to each, of float32 [A, T] in 16 kHz, int64 [A]."""
+
+
+class FusionNetwork(DescribedNetwork):
+    """See the module.
+
+    Attributes:
+        language_model: of `transformers`; its parameters keep their names.
+        encoders: frozen.
+        adapter: None where nobody is ever heard.
+        heads: readers of scores.
+        layers: numbers of the layers before which there are blocks; words are read below the first.
+        state_scores: names of the scores of the person, in the order of logits.
+        answer_scores: names of the scores of an answer.
+        reads_text: whether rows may have words.
+    """
+
+    def __init__(
+        self,
+        backbone: Backbone,
+        encoders: Mapping[str, FrameSource] | None,
+        scores: Sequence[str],
+        adapter: Callable[..., Adapter] | None,
+        resampler: Callable[..., Resampler] | None = None,
+        layers: Sequence[int] | None = None,
+        top_share: float = 0.25,
+        every: int = 2,
+        head_width: int = 128,
+        dropout: float = 0.1,
+        reads_text: bool = True,
+        recompute: bool = False,
+    ) -> None:
+        """Put an adapter to a language model.
+
+        Args:
+            backbone: with its lowest layers, or without those below the adapter.
+            encoders: by name; what the voice is heard through.
+            scores: names, of `FUSION_SCORES`, that there are labels of; others have no head.
+            adapter: makes one from `resampler`, `hidden_size` and `layers`. None: words alone.
+            resampler: makes one from `encoders`.
+            layers: that get a block, by number, from the end where negative. None: by the next two.
+            top_share: of the layers, from the top, among which they are taken.
+            every: take each so-manieth of them.
+            head_width: of the heads' features.
+            dropout: of the heads, in training.
+            reads_text: false: the baseline that has the voice alone.
+            recompute: layers in the backward pass (gradient checkpointing), to save memory.
+
+        Raises:
+            FusionFitError: a language model that this does not fit; the message names what.
+            ValueError: an unknown score, or an adapter with nothing to listen through.
+        """
+        super().__init__()
+        if unknown := [name for name in scores if name not in FUSION_SCORES]:
+            raise ValueError(f"scores: {', '.join(unknown)} are none of {', '.join(FUSION_SCORES)}")
+        if adapter is not None and (not encoders or resampler is None):
+            raise ValueError(
+                "model.adapter listens, but model.encoders or model.resampler has nothing to listen through"
+            )
+        fuse_layers(backbone.model, backbone.first_layer)
+        self.layers = choose_layers(backbone.num_layers, layers, top_share, every, backbone.first_layer)
+        self.backbone, self.language_model = backbone, backbone.model
+        self.reads_text, self.recompute = reads_text, recompute
+        self.state_scores = tuple(name for name in scores if name not in EQ_DIMENSIONS)
+        self.answer_scores = tuple(name for name in scores if name in EQ_DIMENSIONS)
+        sources: dict[str, Any] = dict(encoders or {}) if adapter is not None else {}
+        self.encoders = nn.ModuleDict(sources)
+        self.encoders.requires_grad_(False)
+        self.adapter: Adapter | None = None
+        hidden_size = self.language_model.config.hidden_size
+        if adapter is not None and resampler is not None:
+            made = resampler(encoders={name: (e.hidden_size, e.frame_rate_hz) for name, e in sources.items()})
+            self.adapter = adapter(resampler=made, hidden_size=hidden_size, layers=self.layers)
+            if isinstance(self.adapter, SoftTokenAdapter):
+                self.adapter.start_like(self.language_model.get_input_embeddings())
+        audio_size = None if self.adapter is None else self.adapter.resampler.size
+        self.heads = FusionHeads(self.state_scores, self.answer_scores, hidden_size, audio_size, head_width, dropout)
+        self._encoders_sha256 = {name: fingerprint(e.state_dict()) for name, e in self.encoders.items()}
+        # Routed experts work on the tokens of all rows at once: what one row is, shows in the last bits of another.
+        self.rows_touch = hasattr(self.language_model.config, "num_experts_per_tok")
+        self.train(self.training)
+
+    @property
+    def architecture(self) -> dict[str, Any]:
+        """What defines the computation beside the weights, by name, in plain types."""
+        listening = None if self.adapter is None else type(self.adapter).__name__
+        return {
+            "backbone": self.backbone.architecture,
+            "encoders": {name: dict(source.architecture) for name, source in self._sources().items()},
+            "adapter": listening,
+            "latents": None if self.adapter is None else self.adapter.resampler.architecture,
+            "layers": list(self.layers),
+            "state_scores": list(self.state_scores),
+            "answer_scores": list(self.answer_scores),
+            "reads_text": self.reads_text,
+        }
+
+    def _sources(self) -> dict[str, Any]:
+        return dict(self.encoders.items())
+
+    @property
+    def frozen_sha256(self) -> dict[str, str]:
+        """Fingerprints of what the adapter was trained on: the language model and each encoder, by name."""
+        return {"backbone": self.backbone.sha256, **{f"encoders.{n}": s for n, s in self._encoders_sha256.items()}}
+
+    def train(self, mode: bool = True) -> "FusionNetwork":
+        """Switch to training or evaluation; what is frozen stays in evaluation."""
+        super().train(mode)
+        for part in self.children():
+            rest_frozen_parts(part)
+        return self
+
+    @torch.no_grad()
+    def encode(self, waveform: Tensor, num_samples: Tensor) -> dict[str, tuple[Tensor, Tensor]]:
+        """Frames of every encoder, which may be kept: nothing that is trained comes before them.
+
+        Args:
+            waveform: float32 [A, T], 16 kHz, any level; what lies beyond a voice's end is ignored.
+            num_samples: int64 [A], 400 (25 ms) to 480 000 (30 s).
+
+        Raises:
+            ValueError: audio that is shorter or longer, or not a number.
+        """
+        check_lengths(waveform, num_samples)
+        inside = torch.arange(waveform.shape[1], device=waveform.device) < num_samples[:, None]
+        broken = (~waveform.isfinite() & inside).any(1).nonzero().flatten().tolist()
+        if broken:
+            raise ValueError(f"audio {', '.join(map(str, broken))} of the batch has samples that are NaN or infinite")
+        with full_precision(waveform.device.type):
+            level = normalise_level(waveform.float().masked_fill(~inside, 0.0), num_samples)
+        return {name: encoder(level, num_samples) for name, encoder in self.encoders.items()}
+
+    def hear(self, frames: AudioFrames, rows: Tensor, num_rows: int) -> Hearing | None:
+        """Listen, once for all tokens and layers.
+
+        Args:
+            frames: what `encode` gave of A voices.
+            rows: int64 [A], ascending: the rows of the batch that they belong to.
+            num_rows: of the batch.
+
+        Returns:
+            What the other methods take; None where there is no voice, or nothing to hear it with.
+        """
+        if self.adapter is None or not len(rows):
+            return None
+        return self.adapter.hear(frames, rows, num_rows)
+
+    def forward(
+        self,
+        prompt: Prompt,
+        prompt_mask: Tensor,
+        answer_mask: Tensor,
+        has_text: Tensor,
+        hearing: Hearing | None = None,
+        columns: Tensor | None = None,
+    ) -> FusionOutput:
+        """Read a batch.
+
+        Args:
+            prompt: tokens, answers included; or hidden states, where the lower layers are not loaded.
+            prompt_mask: bool [B, S], tokens of the person's turn.
+            answer_mask: bool [B, S], tokens of the answer.
+            has_text: bool [B], false where the turn has no words.
+            hearing: what `hear` gave.
+            columns: int64 [C], whose next tokens are asked for; None: all.
+
+        Raises:
+            ValueError: hidden states are missing or not wanted; a voice of another batch; unwanted words.
+        """
+        self._check(prompt, has_text, hearing)
+        result = self._read(prompt, hearing, columns)
+        rows = has_text.new_empty(0, dtype=torch.int64) if hearing is None else hearing.rows
+        text = audio = both = answer = None
+        if self.state_scores:
+            words, text = self.heads.read_words(result.below, prompt_mask)
+            if hearing is not None:
+                readings = Readings(text.logits[rows], text.confidence[rows])
+                audio, both = self.heads.read_voice(
+                    hearing.latents,
+                    hearing.mask,
+                    words[rows],
+                    readings,
+                    result.top[rows],
+                    has_text[rows],
+                    prompt_mask[rows],
+                )
+        if self.answer_scores:
+            answer = self.heads.read_answer(result.top, answer_mask)
+        return FusionOutput(result.logits, rows, text, audio, both, answer)
+
+    def fusion(self, hearing: Hearing | None) -> Fusion:
+        """Argument `fusion` of the language model for one call or one generation."""
+        blocks = {} if self.adapter is None else self.adapter.by_layer()
+        return Fusion(self.layers[0], self.backbone.num_layers - 1, blocks, hearing, self.recompute)
+
+    def stands_apart(self, hearing: Hearing) -> bool:
+        """Whether rows that are not heard need a pass of their own to come out as from the bare model, to the bit."""
+        soft = self.adapter is not None and self.adapter.soft_tokens
+        return len(hearing.rows) < hearing.num_rows and (soft or self.rows_touch)
+
+    def _read(self, prompt: Prompt, hearing: Hearing | None, columns: Tensor | None) -> Pass:
+        model = self.language_model
+        if hearing is None:
+            return read(model, prompt, self.fusion(None), columns)
+        if isinstance(self.adapter, SoftTokenAdapter):
+            with torch.no_grad():
+                bare = read(model, prompt, self.fusion(None), columns)
+            heard = read_behind(model, self.adapter, prompt, hearing, self.fusion(hearing), columns)
+        else:
+            heard = read(model, prompt, self.fusion(hearing), columns)
+            if self.training or not self.stands_apart(hearing):
+                return heard
+            bare = read(model, prompt, self.fusion(None), columns)
+        top, logits = (choose_rows(a, hearing, b) for a, b in ((heard.top, bare.top), (heard.logits, bare.logits)))
+        return Pass(logits, bare.below, top)
+
+    def _check(self, prompt: Prompt, has_text: Tensor, hearing: Hearing | None) -> None:
+        first = self.backbone.first_layer
+        if (prompt.below is None) != (first == 0):
+            raise ValueError(
+                f"the language model has its layers from {first} on, so it "
+                + (
+                    "takes tokens, not hidden states"
+                    if first == 0
+                    else f"needs the hidden states that enter layer {first}"
+                )
+            )
+        if hearing is not None and hearing.num_rows != len(has_text):
+            raise ValueError(f"a voice was heard for a batch of {hearing.num_rows} rows, and {len(has_text)} are read")
+        if not self.reads_text and bool(has_text.any()):
+            raise ValueError("model.reads_text is false, but rows have words; leave them out of the prompts")

@@ -1,0 +1,128 @@
+"""One pass of a fused language model over a batch: bare, through cross-attention, or behind soft tokens."""
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from pixel_mm.models.fusion.adapter import SoftTokenAdapter
+from pixel_mm.models.fusion.heads import Readings
+from pixel_mm.models.fusion.hearing import Fusion, Hearing
+from pixel_mm.models.fusion.layers import FusionFitError
+
+
+class Prompt(NamedTuple):
+    """What is read, B rows of S tokens.
+
+    Attributes:
+        input_ids: int64 [B, S].
+        attention_mask: int64 [B, S], 0 where there is padding.
+        below: float [B, S, H], hidden states to go on from in place of tokens, where lower layers are not loaded.
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    below: Tensor | None = None
+
+
+class Pass(NamedTuple):
+    """What a pass gave.
+
+    Attributes:
+        logits: float [B, C, V], at the columns that were asked for.
+        below: float [B, S, H], hidden states that enter the lowest block.
+        top: float [B, S, H], those that leave the last layer.
+    """
+
+    logits: Tensor
+    below: Tensor
+    top: Tensor
+
+
+class FusionOutput(NamedTuple):
+    """What the network says about a batch of B rows, A of which are heard.
+
+    Attributes:
+        logits: float [B, C, V], of the next token, at the columns that were asked for.
+        rows: int64 [A], those that are heard.
+        text: what the words say alone, B rows; meaningless where a row has none. None without scores.
+        audio: what the voice says alone, A rows; None where nobody is heard.
+        both: what voice and words say together, A rows.
+        answer: scores of the answers, B rows; meaningless where there is none.
+    """
+
+    logits: Tensor
+    rows: Tensor
+    text: Readings | None
+    audio: Readings | None
+    both: Readings | None
+    answer: Readings | None
+
+
+def soft_prompt(
+    model: PreTrainedModel, adapter: SoftTokenAdapter, prompt: Prompt, hearing: Hearing
+) -> tuple[Tensor, Tensor]:
+    """Embeddings float [B, N + S, H] of soft tokens and text, and their attention mask int64 [B, N + S].
+
+    Rows that are not heard have padding in place of soft tokens.
+    """
+    words = model.get_input_embeddings()(prompt.input_ids)
+    tokens = adapter.embeddings(hearing).to(words.dtype)
+    size, (num_heard, length, _) = len(words), tokens.shape
+    assert num_heard == len(hearing.rows)
+    soft = words.new_zeros(size, length, words.shape[2]).index_copy(0, hearing.rows, tokens)
+    mask = prompt.attention_mask.new_zeros(size, length)
+    mask = mask.index_copy(0, hearing.rows, hearing.mask.to(mask.dtype))
+    return torch.cat((soft, words), 1), torch.cat((mask, prompt.attention_mask), 1)
+
+
+def read(model: PreTrainedModel, prompt: Prompt, fusion: Fusion, columns: Tensor | None = None) -> Pass:
+    """Run a fused model over text, with the blocks of `fusion`.
+
+    Args:
+        model: whole; or its upper half, where the prompt has hidden states.
+        prompt: to read.
+        fusion: of this call alone.
+        columns: int64 [C], whose next tokens are asked for; None: all.
+    """
+    source = {"input_ids": prompt.input_ids} if prompt.below is None else {"inputs_embeds": prompt.below}
+    keep = 0 if columns is None else columns
+    result = model(**source, attention_mask=prompt.attention_mask, use_cache=False, logits_to_keep=keep, fusion=fusion)
+    return Pass(result.logits, *_taken(model, fusion))
+
+
+def read_behind(
+    model: PreTrainedModel,
+    adapter: SoftTokenAdapter,
+    prompt: Prompt,
+    hearing: Hearing,
+    fusion: Fusion,
+    columns: Tensor | None = None,
+) -> Pass:
+    """As `read`, behind soft tokens; `below` is of states that the voice has reached."""
+    embeddings, mask = soft_prompt(model, adapter, prompt, hearing)
+    length = embeddings.shape[1] - prompt.input_ids.shape[1]
+    if columns is None:
+        columns = torch.arange(prompt.input_ids.shape[1], device=mask.device)
+    result = model(
+        inputs_embeds=embeddings,
+        attention_mask=mask,
+        position_ids=(mask.cumsum(1) - 1).clamp(min=0),
+        use_cache=False,
+        logits_to_keep=columns + length,
+        fusion=fusion,
+    )
+    below, top = _taken(model, fusion)
+    return Pass(result.logits, below[:, length:], top[:, length:])
+
+
+def _taken(model: PreTrainedModel, fusion: Fusion) -> tuple[Tensor, Tensor]:
+    if fusion.below is None or fusion.top is None:
+        raise FusionFitError(f"backbone: {type(model).__name__} does not hand the argument 'fusion' to its layers")
+    return fusion.below, fusion.top
+
+
+def choose_rows(heard: Tensor, hearing: Hearing, bare: Tensor) -> Tensor:
+    """Of two results [B, ...]: that of the pass that heard for rows that are heard, of the bare pass for the others."""
+    return bare.index_copy(0, hearing.rows, heard[hearing.rows].to(bare.dtype))
