@@ -147,6 +147,11 @@ class RunFolder:
         return self.path / "bad_clips.json"
 
     @property
+    def tokenizer(self) -> Path:
+        """Tokenizer of a recogniser that was taught with transcripts."""
+        return self.path / "tokenizer.json"
+
+    @property
     def figures(self) -> Path:
         """Folder of learning curves and other pictures."""
         return self.path / "figures"

@@ -1,17 +1,25 @@
 """Recognisers trained, exported and checked through the commands' own functions, on a corpus made in a moment."""
 
+import csv
+import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
+from omegaconf import DictConfig
 
 from pixel_mm.cli import CONFIG_DIR
 from pixel_mm.export import ExportError, export_run
-from pixel_mm.exporters.trained_network import describe_origin, load_network
+from pixel_mm.exporters.trained_network import describe_origin, find_tokenizer, load_network
 from pixel_mm.models.speech_recognition.network import WhisperRecognizer
+from pixel_mm.runs import RunFolder
 from pixel_mm.train import fit
+from pixel_mm.training.transcript_task import TranscriptError, TranscriptTask
+from pixel_mm.whisper_tokens import TokenizerError, WhisperTokenizer
 from tests.training_runs import compose_train, same, tiny_overrides, weights
 
 pytestmark = pytest.mark.weights  # the tokenizer is tiny.en's
@@ -52,3 +60,69 @@ def test_dynamic_context_trains_and_comes_back_from_its_run(tone_corpus: Path, t
     again = fit(compose_context(tone_corpus, tmp_path, "resume=null"))
     assert [path.stat().st_mtime_ns for path in kept] == before
     assert torch.equal(*(weights(each)["encoder.conv1.weight"] for each in (result, again)))
+
+
+@pytest.fixture(scope="module")
+def transcribed(tone_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tone corpus, whose tones say what they are; its first clip has 31 s, its second a transcript of 500 words."""
+    folder = tmp_path_factory.mktemp("transcribed")
+    with (tone_corpus / "manifest.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        row |= {"path": str(tone_corpus / row["path"]), "transcript": f"This is {row['emotion']}."}
+    samples, rate = soundfile.read(rows[0]["path"])
+    soundfile.write(folder / "long.wav", np.resize(samples, 31 * rate), rate)
+    rows[0] |= {"path": str(folder / "long.wav"), "transcript": "It goes on and on."}
+    rows[1]["transcript"] = "word " * 500
+    with (folder / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    return folder
+
+
+def compose_recognition(corpus: Path, runs: Path, *overrides: str) -> DictConfig:
+    return compose_train(
+        "experiment=speech_recognition",
+        *tiny_overrides(corpus, runs),
+        "recognizer=whisper_micro_random",
+        "recognizer.network.context=short",
+        "recognizer.writing.max_tokens=4",
+        "trainer.max_epochs=1",
+        "trainer.limit_train_batches=2",
+        "datamodule.split.fractions={validation: 0.25, test: 0.25}",
+        "datamodule.max_bad_share=0.1",
+        *overrides,
+    )
+
+
+@pytest.mark.slow
+def test_a_recogniser_is_trained_on_transcripts_and_keeps_its_tokenizer(
+    transcribed: Path, tone_corpus: Path, tmp_path: Path
+) -> None:
+    cfg = compose_recognition(transcribed, tmp_path, "adaptation=lora")
+    data = instantiate(cfg.datamodule)
+    result = fit(cfg, data)
+    assert {"validation/word_error_rate", "test/character_error_rate", "test/loss"} <= result.metrics.keys()
+    left_out = json.loads(result.run_folder.bad_clips.read_text())
+    assert {Path(path).name for path in left_out} == {"long.wav", "t1_calm_0.wav"}
+    assert "31.0 s long; a recogniser hears 30 s" in left_out[str(transcribed / "long.wav")]
+    assert "has 502 tokens, the decoder has 448 positions" in left_out[str(tone_corpus / "wav" / "t1_calm_0.wav")]
+    network = load_network(result.run_folder)
+    assert isinstance(network, WhisperRecognizer)
+    assert describe_origin(result.run_folder).label_source == "transcripts"
+    tokenizer = find_tokenizer(result.run_folder)
+    assert tokenizer == result.run_folder.tokenizer
+    published = WhisperTokenizer.load(instantiate(cfg.recognizer.tokenizer).path())
+    assert WhisperTokenizer.load(tokenizer).encode(" This is it.") == published.encode(" This is it.")
+    worst = TranscriptTask().worst_clips(cfg, network, data, torch.device("cpu"))
+    assert worst[0].cells["said"].startswith("this is")  # type: ignore[attr-defined]
+    tokenizer.write_text(tokenizer.read_text().replace("hello", "hullo"))
+    with pytest.raises(TokenizerError, match="does not belong to the weights"):
+        find_tokenizer(result.run_folder)
+
+
+def test_clips_without_transcripts_are_refused_by_name(tone_corpus: Path, tmp_path: Path) -> None:
+    with pytest.raises(TranscriptError, match=r"24 of 24 clips have no transcript \(wav/t\d_"):
+        fit(compose_recognition(tone_corpus, tmp_path))
+    assert not RunFolder(tmp_path / "run").config.exists()

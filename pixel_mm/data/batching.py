@@ -45,6 +45,8 @@ class Batch:
         index: int64 [B], the data module's row of each clip. A clip over 30 s comes in windows that share their row.
         keys: name of each clip, the same on every machine.
         audio_hashes: SHA-256 of each clip's levelled waveform before augmentation.
+        transcripts: what is said in each clip, as the corpus writes it; None where nobody has written it down, and in a
+            window of a clip over 30 s, since it is unknown which words are in it.
     """
 
     ratings: Tensor
@@ -52,6 +54,7 @@ class Batch:
     index: Tensor
     keys: tuple[str, ...]
     audio_hashes: tuple[str, ...]
+    transcripts: tuple[str | None, ...] = ()
 
     def __len__(self) -> int:
         """Number of clips B."""

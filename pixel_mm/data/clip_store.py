@@ -93,7 +93,7 @@ class ClipStore:
         levels, durations = [], []
         for utterance, look in zip(utterances, _look_at_all(utterances, overlap_seconds), strict=True):
             if isinstance(look, AudioError):
-                self.bad_clips[_place(utterance)] = str(look).removeprefix(f"{utterance.path}: ")
+                self.bad_clips[place_of(utterance)] = str(look).removeprefix(f"{utterance.path}: ")
                 continue
             row = len(self.utterances)
             self.utterances.append(utterance)
@@ -187,6 +187,6 @@ def _read(utterance: Utterance) -> Clip:
     return read_audio(utterance.path, utterance.start_seconds, utterance.end_seconds)
 
 
-def _place(utterance: Utterance) -> str:
+def place_of(utterance: Utterance) -> str:
     """Path, and the stretch of the file where it isn't whole."""
     return str(utterance.path.with_name(Path(utterance.key).name))

@@ -4,7 +4,7 @@ It reads the corpus, looks at every clip once, splits by speaker, and loads. Row
 clips; splits, measurements and the batches' `index` all count in them.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 import datasets
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pixel_mm.data.augment import Augment
 from pixel_mm.data.batching import CLEAN, Batch, FrameBatchSampler, FrameStore, Request, Variant, WaveformBatch
 from pixel_mm.data.checks import one_label_source, refuse_too_many_bad, report_bad_clips
-from pixel_mm.data.clip_store import ClipStore, Window
+from pixel_mm.data.clip_store import ClipStore, Window, place_of
 from pixel_mm.data.corpora.corpus import Corpus, to_dataset
 from pixel_mm.data.dataset import ClipDataset, ClipLoader, collate
 from pixel_mm.data.emotions import EMOTIONS
@@ -99,7 +99,7 @@ class SpeechDataModule(pl.LightningDataModule):
             self._label_source = one_label_source(utterances, self._label_source)
             store = ClipStore(utterances, self._cache_bytes, self._overlap_seconds)
             refuse_too_many_bad(store.bad_clips, len(utterances), self._max_bad_share)
-            self._read_store = store
+            self._read_store, self._num_read = store, len(utterances)
             self.report_bad_clips()
         return self._read_store
 
@@ -160,6 +160,23 @@ class SpeechDataModule(pl.LightningDataModule):
         parts = Parts(list(train), list(validation), list(test))
         check_speaker_disjoint(*([self.utterances[row] for row in part] for part in parts))
         self._parts = parts
+
+    def leave_out(self, reasons: Mapping[int, str]) -> None:
+        """Train, validate and test without some rows, which `bad_clips` names from now on.
+
+        Args:
+            reasons: why a row's clip cannot be used for what is trained.
+
+        Raises:
+            ValueError: together with the unusable files they are more than `max_bad_share`.
+        """
+        if not reasons:
+            return
+        kept = ([row for row in part if row not in reasons] for part in self.parts)
+        self.bad_clips.update({place_of(self.utterances[row]): reason for row, reason in reasons.items()})
+        refuse_too_many_bad(self.bad_clips, self._num_read, self._max_bad_share)
+        self.use_split(*kept)
+        report_bad_clips(self.bad_clips, self._num_read - len(self.bad_clips))
 
     def use_states(self, store: FrameStore | None) -> None:
         """Load `StateBatch`es from a store that holds every clip and variant, or (None) `WaveformBatch`es again."""

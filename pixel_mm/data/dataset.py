@@ -30,6 +30,7 @@ class LabelledClip(NamedTuple):
     key: str
     audio_hash: str
     mask_seed: int | None = None
+    transcript: str | None = None
 
 
 def collate(clips: Sequence[LabelledClip]) -> WaveformBatch | StateBatch:
@@ -40,6 +41,7 @@ def collate(clips: Sequence[LabelledClip]) -> WaveformBatch | StateBatch:
         "index": torch.tensor([clip.row for clip in clips], dtype=torch.int64),
         "keys": tuple(clip.key for clip in clips),
         "audio_hashes": tuple(clip.audio_hash for clip in clips),
+        "transcripts": tuple(clip.transcript for clip in clips),
     }
     axis = 0 if clips[0].content.ndim == 1 else 1  # time
     lengths = [clip.content.shape[axis] for clip in clips]
@@ -98,6 +100,7 @@ class ClipDataset(Dataset[LabelledClip]):
             key=window.key,
             audio_hash=window.audio_hash,
             mask_seed=self._augment.mask_seed(window.key, request.epoch) if self._training else None,
+            transcript=utterance.transcript if window.key == utterance.key else None,
         )
 
     def _content(self, window: Window, epoch: int) -> np.ndarray:

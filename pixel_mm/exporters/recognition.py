@@ -20,7 +20,7 @@ from pixel_mm.exporters.parity import make_cases
 from pixel_mm.exporters.recognition_graph import write_graphs
 from pixel_mm.exporters.recognition_parity import RecognitionParity, check_recognition
 from pixel_mm.exporters.recognition_precision import decoder_to_int8, encoder_to_int8, to_float16
-from pixel_mm.exporters.trained_network import describe_origin, load_network
+from pixel_mm.exporters.trained_network import describe_origin, find_tokenizer, load_network
 from pixel_mm.inference.whisper_onnx import FILES, TASK, TOKENIZER, OnnxDecoder, Precision, open_session
 from pixel_mm.model_folder import ModelFolder, ModelFolderError, ModelSpec, Provenance, TensorSpec
 from pixel_mm.models.speech_recognition.network import WhisperRecognizer
@@ -107,31 +107,30 @@ def write_configured(cfg: DictConfig) -> None:
         ModelFolderError: the run trained no recogniser.
         ValueError: see `publish_recognizer`.
     """
-    network, chosen, origin = _trained(cfg) if cfg.run is not None else _published(cfg)
+    network, tokenizer, origin = _trained(cfg) if cfg.run is not None else _published(cfg)
     folder = publish_recognizer(
-        network, instantiate(chosen.tokenizer).path(), origin, Path(cfg.output), cfg.precisions, cfg.seed,
-        cfg.overwrite,
+        network, tokenizer, origin, Path(cfg.output), cfg.precisions, cfg.seed, cfg.overwrite
     )  # fmt: skip
     print(f"model folder: {folder.path}")
 
 
-def _trained(cfg: DictConfig) -> tuple[WhisperRecognizer, DictConfig, Provenance]:
-    """Network of a run, the run's `recognizer`, and where it is from."""
+def _trained(cfg: DictConfig) -> tuple[WhisperRecognizer, Path, Provenance]:
+    """Network of a run, its tokenizer, and where it is from."""
     run = RunFolder(Path(cfg.run))
-    chosen = run.load_config().get("recognizer")
-    if chosen is None:
+    if run.load_config().get("recognizer") is None:
         raise ModelFolderError(f"run={cfg.run} trained no recogniser; leave out target=recognizer")
-    return load_network(run, cfg.checkpoint), chosen, describe_origin(run)
+    return load_network(run, cfg.checkpoint), find_tokenizer(run, cfg.checkpoint), describe_origin(run)
 
 
-def _published(cfg: DictConfig) -> tuple[WhisperRecognizer, DictConfig, Provenance]:
-    """Network with published weights, `recognizer`, and where it is from."""
+def _published(cfg: DictConfig) -> tuple[WhisperRecognizer, Path, Provenance]:
+    """Network with published weights, its tokenizer, and where it is from."""
     chosen = cfg.recognizer
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cfg.seed)
         network = instantiate(chosen.network)
     name = _name(chosen)
-    return network, chosen, Provenance("transcripts", "see the weights", False, "unknown", name, name)
+    origin = Provenance("transcripts", "see the weights", False, "unknown", name, name)
+    return network, instantiate(chosen.tokenizer).path(), origin
 
 
 def _name(recognizer: DictConfig) -> str:

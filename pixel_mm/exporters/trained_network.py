@@ -1,6 +1,7 @@
 """What a run trained: the network as it was at the end, and what it was made from."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,9 @@ from omegaconf import DictConfig
 from pixel_mm.data.corpora.synthetic import SyntheticCorpus
 from pixel_mm.model_folder import Provenance
 from pixel_mm.models.adaptation import merge_adapters
-from pixel_mm.models.checkpoint import load_trained, read_architecture
+from pixel_mm.models.checkpoint import load_trained, read_architecture, read_fingerprint
 from pixel_mm.runs import RunFolder
+from pixel_mm.whisper_tokens import TokenizerError
 
 
 def load_network(folder: RunFolder, which: str = "best") -> Any:
@@ -41,6 +43,30 @@ def load_network(folder: RunFolder, which: str = "best") -> Any:
     load_trained(network, checkpoint)
     merge_adapters(network)
     return network.requires_grad_(False).eval()
+
+
+def find_tokenizer(folder: RunFolder, which: str = "best") -> Path:
+    """The tokenizer.json of a run's recogniser: the run's own, or the published one of a run that needed none.
+
+    Args:
+        folder: of the run.
+        which: "best" or "last" checkpoint.
+
+    Raises:
+        RunError: no run folder, or no checkpoint in it.
+        TokenizerError: the run's own is not the one that its weights were trained with.
+        PretrainedError: the published one is not to be had.
+    """
+    trained_with = read_fingerprint(folder.find_checkpoint("last" if which == "last" else "best"), "writing_sha256")
+    if trained_with is None:
+        path: Path = instantiate(folder.load_config().recognizer.tokenizer).path()
+        return path
+    if not folder.tokenizer.is_file() or sha256(folder.tokenizer.read_bytes()).hexdigest() != trained_with:
+        raise TokenizerError(
+            f"{folder.tokenizer} is missing or does not belong to the weights, which were trained with another; "
+            "copy the run folder again"
+        )
+    return folder.tokenizer
 
 
 def describe_origin(folder: RunFolder) -> Provenance:

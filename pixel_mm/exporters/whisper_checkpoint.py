@@ -6,12 +6,11 @@ python -m pixel_mm.export target=whisper_checkpoint run=RUN_DIR output=DIR
 import shutil
 from pathlib import Path
 
-from hydra.utils import instantiate
 from omegaconf import DictConfig
 from safetensors.torch import save_file
 from transformers import WhisperConfig, WhisperFeatureExtractor
 
-from pixel_mm.exporters.trained_network import load_network
+from pixel_mm.exporters.trained_network import find_tokenizer, load_network
 from pixel_mm.model_folder import ModelFolderError
 from pixel_mm.models.speech_recognition.network import WhisperRecognizer
 from pixel_mm.runs import RunFolder, atomic_path
@@ -54,11 +53,10 @@ def write_configured(cfg: DictConfig) -> None:
         ModelFolderError: the run trained no recogniser, or see `write_checkpoint`.
     """
     run = RunFolder(Path(cfg.run))
-    chosen = run.load_config().get("recognizer")
-    if chosen is None:
+    if run.load_config().get("recognizer") is None:
         raise ModelFolderError(f"run={cfg.run} trained no recogniser")
     network = load_network(run, cfg.checkpoint)
-    write_checkpoint(network, instantiate(chosen.tokenizer).path(), Path(cfg.output), cfg.overwrite)
+    write_checkpoint(network, find_tokenizer(run, cfg.checkpoint), Path(cfg.output), cfg.overwrite)
     print(f"checkpoint: {cfg.output}")
 
 

@@ -1,6 +1,7 @@
 """How an encoder is adapted to a task: what is frozen, and where low-rank adapters go. Chosen by `conf/adaptation`.
 
 Each class is called on a network (anything with an `encoder`) after its weights are loaded, and changes it in place.
+Whisper's decoder is pretrained as its encoder is, and is adapted as that is; what is not pretrained is trained.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,7 @@ from torch import nn
 
 from pixel_mm.models.encoders.encoder import SpeechEncoder
 from pixel_mm.models.freezing import FreezeError, freeze
+from pixel_mm.models.speech_recognition.decoder import WhisperDecoder
 
 
 class Freeze:
@@ -30,13 +32,13 @@ class Freeze:
 
 
 class LastLayers:
-    """Train the encoder's last layers, its final normalisation, and all that is not encoder."""
+    """Train the last layers of what is pretrained, its final normalisations, and all that is not pretrained."""
 
     def __init__(self, num_layers: int, patterns: Sequence[str] = ()) -> None:
         """Choose how many.
 
         Args:
-            num_layers: layers of the encoder to train, 1 to all of those in use.
+            num_layers: layers of the encoder to train, 1 to all of those in use; of a decoder as many, or all it has.
             patterns: what to freeze besides.
         """
         self.num_layers = num_layers
@@ -48,16 +50,18 @@ class LastLayers:
         Raises:
             FreezeError: the encoder has fewer layers, or a pattern matches no parameter.
         """
-        encoder = _encoder_of(network)
-        freeze(network, ["encoder.*"])
-        for part in (*_last(encoder, self.num_layers), encoder.final_norm()):
+        encoder, decoder = _pretrained_of(network)
+        trained = [*_last(encoder, self.num_layers), encoder.final_norm()]
+        if decoder is not None:
+            trained += [*decoder.layers[-self.num_layers :], decoder.layer_norm]
+        for part in trained:
             if part is not None:
                 part.requires_grad_(True)
         freeze(network, self.patterns)
 
 
 class LowRank:
-    """Freeze the encoder and add low-rank adapters (LoRA, Hu et al., ICLR 2022) to its layers, through `peft`.
+    """Freeze what is pretrained and add low-rank adapters (LoRA, Hu et al., ICLR 2022) to its layers, through `peft`.
 
     `merge_adapters` adds them into the weights, for export.
     """
@@ -78,7 +82,7 @@ class LowRank:
             alpha: the adapter's output is scaled by alpha / rank.
             targets: names of linear modules in a layer, such as `q_proj`.
             dropout: on the adapters' input.
-            num_layers: adapt the last so many layers; None adapts all.
+            num_layers: adapt the last so many layers, as in `LastLayers`; None adapts all.
             patterns: what to freeze besides.
         """
         self.config = LoraConfig(r=rank, lora_alpha=alpha, lora_dropout=dropout, target_modules=list(targets))
@@ -87,14 +91,16 @@ class LowRank:
         self.patterns = list(patterns)
 
     def __call__(self, network: nn.Module) -> None:
-        """Freeze the encoder and inject the adapters.
+        """Freeze and inject the adapters.
 
         Raises:
             FreezeError: a target that no layer has, fewer layers than asked for, or a pattern that matches nothing.
         """
-        encoder = _encoder_of(network)
-        freeze(network, ["encoder.*"])
-        for layer in _last(encoder, self.num_layers or encoder.num_layers):
+        encoder, decoder = _pretrained_of(network)
+        layers = _last(encoder, self.num_layers or encoder.num_layers)
+        if decoder is not None:
+            layers += decoder.layers[-(self.num_layers or decoder.num_layers) :]
+        for layer in layers:
             linear = {name.split(".")[-1] for name, part in layer.named_modules() if isinstance(part, nn.Linear)}
             if unknown := [target for target in self.targets if target not in linear]:
                 raise FreezeError(
@@ -113,11 +119,15 @@ def merge_adapters(network: nn.Module) -> None:
             setattr(network.get_submodule(parent), child, module.get_base_layer())
 
 
-def _encoder_of(network: nn.Module) -> SpeechEncoder:
-    encoder = getattr(network, "encoder", None)
+def _pretrained_of(network: nn.Module) -> tuple[SpeechEncoder, WhisperDecoder | None]:
+    """The encoder, and the decoder of a network that has one, frozen."""
+    encoder, decoder = getattr(network, "encoder", None), getattr(network, "decoder", None)
     if not isinstance(encoder, SpeechEncoder):
         raise FreezeError(f"adaptation: a {type(network).__name__} has no speech encoder")
-    return encoder
+    encoder.requires_grad_(False)
+    if not isinstance(decoder, WhisperDecoder):
+        return encoder, None
+    return encoder, decoder.requires_grad_(False)
 
 
 def _last(encoder: SpeechEncoder, num_layers: int) -> list[nn.Module]:

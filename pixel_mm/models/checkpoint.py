@@ -79,6 +79,16 @@ def read_architecture(path: str | Path) -> dict[str, Any]:
     return architecture
 
 
+def read_fingerprint(path: str | Path, name: str) -> str | None:
+    """A fingerprint that a module left in its checkpoint, such as that of the tokenizer; None where there is none.
+
+    Raises:
+        CheckpointError: no such file, or damaged.
+    """
+    found = _read(path, mmap=True).get(name)  # without reading the weights
+    return None if found is None else str(found)
+
+
 def weights_for(
     network: DescribedNetwork, checkpoint: Mapping[str, Any], place: str = "checkpoint"
 ) -> dict[str, Tensor]:
@@ -112,9 +122,9 @@ def put_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
         parameters[name].copy_(value)
 
 
-def _read(path: str | Path) -> Any:
+def _read(path: str | Path, mmap: bool = False) -> Any:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True, mmap=mmap)
     except FileNotFoundError as error:
         raise CheckpointError(f"there is no checkpoint {path}") from error
     except (UnpicklingError, OSError, RuntimeError, EOFError, KeyError, ValueError) as error:

@@ -13,6 +13,7 @@ from pixel_mm.models.freezing import (
     trunk_tensors,
 )
 from tests.models.tiny_networks import FAMILIES, regressor, speech, wav2vec2, whisper
+from tests.tiny_recognition import tiny_recognizer
 
 
 def groups(names: object) -> set[str]:
@@ -123,6 +124,19 @@ def test_adapters_take_effect_in_every_family(family: str) -> None:
         for adapter in adapters:
             adapter.normal_()
     assert not torch.allclose(network(waveform, num_samples).emotion_logits, before, atol=1e-4)
+
+
+def test_a_decoder_is_adapted_as_the_encoder_is() -> None:
+    network = tiny_recognizer()
+    LastLayers(1)(network)
+    decoder = {name for name in trained_parameters(network) if name.startswith("decoder.")}
+    assert groups(decoder) == {"decoder.layers.1", "decoder.layer_norm.weight", "decoder.layer_norm.bias"}
+    assert "encoder.layers.1" in groups(trained_parameters(network))
+    network = tiny_recognizer()
+    LowRank(rank=2, alpha=4, targets=["q_proj"])(network)
+    adapted = {name.partition(".lora_")[0] for name in trained_parameters(network)}
+    attentions = ("encoder.layers.{}.self_attn", "decoder.layers.{}.self_attn", "decoder.layers.{}.encoder_attn")
+    assert adapted == {f"{name.format(layer)}.q_proj" for name in attentions for layer in (0, 1)}
 
 
 def test_adapters_for_modules_that_there_are_not_are_refused() -> None:

@@ -87,12 +87,22 @@ class WhisperEncoder(SpeechEncoder):
         """Normalisation after the published model's last layer; None where the encoder stops before it."""
         return self.layer_norm
 
-    def front_end(self, waveform: Tensor, num_samples: Tensor, mask_seeds: Tensor | None = None) -> EncoderStates:
-        """State 0: log-mel, masks, convolutions, positions. See `SpeechEncoder`."""
+    def front_end(
+        self,
+        waveform: Tensor,
+        num_samples: Tensor,
+        mask_seeds: Tensor | None = None,
+        spoken_samples: Tensor | None = None,
+    ) -> EncoderStates:
+        """State 0: log-mel, masks, convolutions, positions. See `SpeechEncoder`.
+
+        `spoken_samples`, int64 [B], is the part of each utterance that masks over time lie in; None is all of it.
+        """
         check_lengths(waveform, num_samples)
         mel, num_mel_frames = self.log_mel(waveform, num_samples)
         if self.mask is not None and mask_seeds is not None:
-            mel = self.mask(mel, num_mel_frames, mask_seeds)
+            spoken = num_mel_frames if spoken_samples is None else spoken_samples // self.log_mel.hop_samples
+            mel = self.mask(mel, spoken, mask_seeds)
         hidden = F.gelu(self.conv1(mel.transpose(1, 2)))
         # The second convolution must see zeros after an utterance's end, as it does when the utterance is alone.
         real = padding_mask(num_mel_frames, mel.shape[1])

@@ -90,6 +90,7 @@ class WhisperRecognizer(DescribedNetwork):
     def hear_states(self, waveform: Tensor, num_samples: Tensor, mask_seeds: Tensor | None = None) -> EncoderStates:
         """All hidden states of the encoder; arguments as in `hear`."""
         check_lengths(waveform, num_samples)
+        spoken = num_samples  # a mask over a share of 30 padded seconds would hide a short utterance whole
         waveform = zero_padding(waveform, padding_mask(num_samples, waveform.shape[1]))
         if self.context == "full":
             waveform = F.pad(waveform, (0, MAX_SAMPLES - waveform.shape[1]))
@@ -97,7 +98,9 @@ class WhisperRecognizer(DescribedNetwork):
         else:
             waveform = F.pad(waveform, (0, TAIL_SAMPLES))[:, :MAX_SAMPLES]
             num_samples = (num_samples + TAIL_SAMPLES).clamp(max=MAX_SAMPLES)
-        return self.encoder.all_states(waveform, num_samples, mask_seeds)
+        first = self.encoder.front_end(waveform, num_samples, mask_seeds, spoken)
+        rest = self.encoder.forward_from(first.states[0], first.num_frames, depth=0)
+        return EncoderStates(first.states + rest.states, first.num_frames)
 
     def forward(
         self, waveform: Tensor, num_samples: Tensor, tokens: Tensor, mask_seeds: Tensor | None = None
