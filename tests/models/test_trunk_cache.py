@@ -7,7 +7,8 @@ import torch
 from pixel_mm.models.adaptation import Freeze, LastLayers
 from pixel_mm.models.emotion.network import EmotionRegressor
 from pixel_mm.models.frontend import FeatureMask
-from pixel_mm.models.trunk_cache import TrunkCache, TrunkCacheError
+from pixel_mm.models.state_store import StateStoreError
+from pixel_mm.models.trunk_cache import TrunkCache
 from tests.models.tiny_networks import LABELS, regressor, speech, wav2vec2, whisper
 
 HASH = "ab" * 32
@@ -70,11 +71,11 @@ def test_the_key_changes_with_all_that_states_depend_on(tmp_path: Path) -> None:
 def test_a_full_cache_and_states_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     cache = TrunkCache(tmp_path, frozen(), dtype="float32", max_bytes=1_000)
     cache.put(HASH, "clean", np.zeros((1, 10, 16), np.float32))
-    with pytest.raises(TrunkCacheError, match=r"grow past 1e-06 GB.*max_gigabytes"):
+    with pytest.raises(StateStoreError, match=r"grow past 1e-06 GB.*max_gigabytes"):
         cache.put("cd" * 32, "clean", np.zeros((1, 10, 16), np.float32))
-    with pytest.raises(TrunkCacheError, match="grow past"):  # counted when it is opened again, too
+    with pytest.raises(StateStoreError, match="grow past"):  # counted when it is opened again, too
         TrunkCache(tmp_path, frozen(), dtype="float32", max_bytes=1_000).put("cd" * 32, 1, np.zeros((1, 10, 16)))
-    with pytest.raises(TrunkCacheError, match=r"trunk_cache\.dtype=float32"):
+    with pytest.raises(StateStoreError, match=r"trunk_cache\.dtype=float32"):
         TrunkCache(tmp_path, frozen()).put("ef" * 32, "clean", np.full((1, 1, 16), 1e5, np.float32))
 
 
@@ -92,9 +93,9 @@ def test_a_write_that_breaks_off_leaves_nothing(tmp_path: Path, monkeypatch: pyt
 
 
 def test_what_is_not_there_and_a_network_without_a_trunk_are_named(tmp_path: Path) -> None:
-    with pytest.raises(TrunkCacheError, match="no states at"):
+    with pytest.raises(StateStoreError, match="no states at"):
         TrunkCache(tmp_path, frozen()).get(HASH, "clean")
-    with pytest.raises(TrunkCacheError, match="front end is trained"):
+    with pytest.raises(StateStoreError, match="front end is trained"):
         TrunkCache(tmp_path, regressor())
 
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from pixel_mm.data.emotions import EQ_DIMENSIONS, FUSION_SCORES
 from pixel_mm.models.checkpoint import DescribedNetwork
-from pixel_mm.models.freezing import fingerprint, rest_frozen_parts
+from pixel_mm.models.freezing import fingerprint, rest_frozen_parts, trained_parameters
 from pixel_mm.models.frontend import check_lengths, full_precision, normalise_level
 from pixel_mm.models.fusion.adapter import Adapter, SoftTokenAdapter, choose_layers
 from pixel_mm.models.fusion.backbone import Backbone
@@ -138,6 +138,17 @@ class FusionNetwork(DescribedNetwork):
     def frozen_sha256(self) -> dict[str, str]:
         """Fingerprints of what the adapter was trained on: the language model and each encoder, by name."""
         return {"backbone": self.backbone.sha256, **{f"encoders.{n}": s for n, s in self._encoders_sha256.items()}}
+
+    def encoder_identities(self) -> dict[str, dict[str, Any]]:
+        """What the frames of each encoder depend on beside the audio, in plain types, by name."""
+        return {
+            name: {"weights": self._encoders_sha256[name], "architecture": dict(source.architecture)}
+            for name, source in self._sources().items()
+        }
+
+    def anchor(self) -> Tensor:
+        """0, float32 scalar, with a gradient of 0 for all that is trained: not every batch uses all of it."""
+        return torch.stack([parameter.sum() for parameter in trained_parameters(self).values()]).sum() * 0.0
 
     def train(self, mode: bool = True) -> "FusionNetwork":
         """Switch to training or evaluation; what is frozen stays in evaluation."""

@@ -1,0 +1,116 @@
+"""The fusion network in Lightning: batches to losses and logs."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from pixel_mm.data.emotions import FUSION_SCORES
+from pixel_mm.models.fusion.frame_store import FrameStore
+from pixel_mm.models.fusion.gates import check_gates, check_loss, openness
+from pixel_mm.models.fusion.hidden_cache import HiddenStateCache
+from pixel_mm.models.fusion.losses import FusionLoss, answers_of, response_loss
+from pixel_mm.models.fusion.measures import SeenBatch, calibrate, measure, whole_part
+from pixel_mm.models.fusion.network import FusionNetwork
+from pixel_mm.models.fusion.reading import Prompt
+from pixel_mm.models.task_module import TaskModule
+
+
+class FusionModule(TaskModule):
+    """Trains a `FusionNetwork`. Logs `PART/loss`, its terms, `train/openness` of gates, and `measure` on whole parts.
+
+    A batch has `input_ids`, `attention_mask`, `labels`, `prompt_mask`, `answer_mask`, `has_text`, `targets` by
+    `FUSION_SCORES`, and `audio_rows` with `waveform`, `num_samples` and `audio_hashes`.
+    """
+
+    network: FusionNetwork
+
+    def __init__(
+        self,
+        network: FusionNetwork,
+        losses: FusionLoss,
+        optimizer: Callable[..., Optimizer],
+        scheduler: Callable[..., LRScheduler] | None = None,
+        head_learning_rate: float = 1e-3,
+        encoder_learning_rate: float = 0.0,
+        average_decay: float | None = None,
+        max_gate: float = 3.0,
+        frames: FrameStore | None = None,
+        states: HiddenStateCache | None = None,
+    ) -> None:
+        """Take the parts.
+
+        Args:
+            network: its adapter and heads are trained.
+            losses: of answers, scores and confidence.
+            optimizer: makes one from parameter groups.
+            scheduler: makes one from the optimiser and `total_steps`; None keeps the rates.
+            head_learning_rate: of adapter and heads.
+            encoder_learning_rate: of nothing, as the encoders are frozen.
+            average_decay: of the running average of weights that is validated, saved and used; None averages nothing.
+            max_gate: training stops where a gate before tanh gets beyond.
+            frames: keeps what the encoders gave over epochs and runs; None keeps none.
+            states: has the hidden states below the adapter, where the network has the layers above alone.
+        """
+        super().__init__(network, optimizer, scheduler, head_learning_rate, encoder_learning_rate, average_decay)
+        self.losses, self.max_gate, self.frames, self.states = losses, max_gate, frames, states
+        self._seen: list[SeenBatch] = []
+
+    def forward(self, batch: Any) -> SeenBatch:
+        """Read and hear a batch."""
+        network, answers = self.network, answers_of(batch.labels)
+        hearing = None
+        if len(batch.audio_rows) and network.adapter is not None:
+            voices = (batch.waveform, batch.num_samples)
+            frames = (
+                network.encode(*voices) if self.frames is None else self.frames(network, *voices, batch.audio_hashes)
+            )
+            hearing = network.hear(frames, batch.audio_rows, len(batch.has_text))
+        prompt = Prompt(batch.input_ids, batch.attention_mask)
+        if self.states is not None:
+            prompt = self.states.put_into(prompt)
+        output = network(prompt, batch.prompt_mask, batch.answer_mask, batch.has_text, hearing, answers.columns)
+        wanted = [FUSION_SCORES.index(name) for name in (*network.state_scores, *network.answer_scores)]
+        response = response_loss(output.logits, answers.tokens)
+        return SeenBatch(output, response, batch.targets[:, wanted], batch.has_text, batch.answer_mask.any(1))
+
+    def training_step(self, batch: Any, batch_idx: int) -> Tensor:
+        """Loss of a batch.
+
+        Raises:
+            GateDivergedError: it is not a number.
+        """
+        seen = self(batch)
+        terms = self.losses(seen.output, seen.response.mean(), seen.targets, self.network.state_scores, seen.has_text)
+        check_loss(terms.total)
+        values = {"loss": terms.total, "response_loss": terms.response, "score_loss": terms.scores}
+        self.log_part("train", values | {"openness": openness(self.network)}, len(seen.has_text))
+        return terms.total + self.network.anchor()
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Stop where a gate has diverged.
+
+        Raises:
+            GateDivergedError: which gate.
+        """
+        check_gates(self.network, self.max_gate)
+
+    def validation_step(self, batch: Any, batch_idx: int) -> None:
+        """Keep what the network says, for the whole part's measures."""
+        seen = self(batch)
+        output = seen.output._replace(logits=torch.empty(0))
+        self._seen.append(seen._replace(output=output))
+
+    test_step = validation_step
+
+    def log_measures(self, part: str) -> None:
+        """Log the measures of what was seen since the last time; the validation part also calibrates confidence."""
+        if self._seen:
+            whole = whole_part(self._seen)
+            self.log_part(part, measure(self.losses, self.network, whole), len(whole.has_text))
+            if part == "validation" and not self.trainer.sanity_checking:
+                calibrate(self.losses, self.network, whole)
+        self._seen.clear()
