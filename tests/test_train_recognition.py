@@ -13,11 +13,15 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from pixel_mm.cli import CONFIG_DIR
+from pixel_mm.data.corpora.manifest import Manifest
+from pixel_mm.data.corpora.synthetic_voice import Voice, load_sentences
+from pixel_mm.data.utterance import Utterance
 from pixel_mm.export import ExportError, export_run
 from pixel_mm.exporters.trained_network import describe_origin, find_tokenizer, load_network
 from pixel_mm.models.speech_recognition.network import WhisperRecognizer
 from pixel_mm.runs import RunFolder
 from pixel_mm.train import fit
+from pixel_mm.training.transcript_divider import TranscriptDivider
 from pixel_mm.training.transcript_task import TranscriptError, TranscriptTask
 from pixel_mm.whisper_tokens import TokenizerError, WhisperTokenizer
 from tests.training_runs import compose_train, same, tiny_overrides, weights
@@ -126,3 +130,29 @@ def test_clips_without_transcripts_are_refused_by_name(tone_corpus: Path, tmp_pa
     with pytest.raises(TranscriptError, match=r"24 of 24 clips have no transcript \(wav/t\d_"):
         fit(compose_recognition(tone_corpus, tmp_path))
     assert not RunFolder(tmp_path / "run").config.exists()
+
+
+@pytest.mark.slow
+def test_a_long_recording_is_divided_where_its_sentences_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    voice, sentences, rng = Voice(), list(load_sentences().items())[:13], np.random.default_rng(1)
+    spoken, places = [], []
+    for _, phonemes in sentences:
+        begin = sum(map(len, spoken))
+        spoken += [voice.speak(phonemes), rng.normal(0, 1e-4, 11_000)]
+        places.append((begin, begin + len(spoken[-2])))
+    soundfile.write(tmp_path / "long.wav", np.concatenate(spoken), 16_000)
+    clip = Utterance(tmp_path / "long.wav", "v", transcript=" ".join(text for text, _ in sentences))
+    cfg = compose_recognition(tmp_path, tmp_path)
+    monkeypatch.setattr(Manifest, "read", lambda self: [clip])
+    found = instantiate(cfg.datamodule.corpus).read()
+    assert len(found) >= 2
+    assert " ".join(part.transcript for part in found) == clip.transcript
+    for part in found:
+        inside = [
+            text
+            for (text, _), (start, end) in zip(sentences, places, strict=True)
+            if part.start_seconds * 16_000 < (start + end) / 2 < part.end_seconds * 16_000
+        ]
+        assert part.transcript == " ".join(inside)
+    monkeypatch.setattr(TranscriptDivider, "_hear", None)
+    assert instantiate(cfg.datamodule.corpus).read() == found

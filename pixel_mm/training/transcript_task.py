@@ -38,7 +38,7 @@ class TranscriptTask:
             seconds = float(datamodule.durations_seconds[row])
             if seconds > MAX_SECONDS:
                 problems[row] = (
-                    f"{seconds:.1f} s long; a recogniser hears {MAX_SECONDS:g} s at once, and a text is never cut"
+                    f"{seconds:.1f} s long; a recogniser hears {MAX_SECONDS:g} s at once, and its text was not divided"
                 )
             elif problem := writing.problem(network, transcript, round(seconds * SAMPLE_RATE_HZ)):
                 problems[row] = problem

@@ -49,7 +49,7 @@ class Crops(Corpus):
 
     def _crops(self, utterance: Utterance) -> list[Utterance]:
         start = utterance.start_seconds or 0.0
-        end = _duration(utterance.path) if utterance.end_seconds is None else utterance.end_seconds
+        end = duration_of(utterance.path) if utterance.end_seconds is None else utterance.end_seconds
         key = np.frombuffer(f"{self.seed}/{utterance.key}".encode(), np.uint8)
         generator = np.random.default_rng(key)
         longest = min(end - start, MAX_SECONDS)
@@ -74,7 +74,7 @@ class Crops(Corpus):
         return crops
 
 
-def _duration(path: Path) -> float:
+def duration_of(path: Path) -> float:
     """Seconds, as the header has it."""
     try:
         return float(soundfile.info(str(path)).duration)
