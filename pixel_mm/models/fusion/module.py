@@ -11,11 +11,9 @@ from torch.optim.lr_scheduler import LRScheduler
 from pixel_mm.data.emotions import FUSION_SCORES
 from pixel_mm.models.fusion.frame_store import FrameStore
 from pixel_mm.models.fusion.gates import check_gates, check_loss, openness
-from pixel_mm.models.fusion.hidden_cache import HiddenStateCache
 from pixel_mm.models.fusion.losses import FusionLoss, answers_of, response_loss
 from pixel_mm.models.fusion.measures import SeenBatch, calibrate, measure, whole_part
 from pixel_mm.models.fusion.network import FusionNetwork
-from pixel_mm.models.fusion.reading import Prompt
 from pixel_mm.models.task_module import TaskModule
 
 
@@ -39,7 +37,6 @@ class FusionModule(TaskModule):
         average_decay: float | None = None,
         max_gate: float = 3.0,
         frames: FrameStore | None = None,
-        states: HiddenStateCache | None = None,
     ) -> None:
         """Take the parts.
 
@@ -53,10 +50,9 @@ class FusionModule(TaskModule):
             average_decay: of the running average of weights that is validated, saved and used; None averages nothing.
             max_gate: training stops where a gate before tanh gets beyond.
             frames: keeps what the encoders gave over epochs and runs; None keeps none.
-            states: has the hidden states below the adapter, where the network has the layers above alone.
         """
         super().__init__(network, optimizer, scheduler, head_learning_rate, encoder_learning_rate, average_decay)
-        self.losses, self.max_gate, self.frames, self.states = losses, max_gate, frames, states
+        self.losses, self.max_gate, self.frames = losses, max_gate, frames
         self._seen: list[SeenBatch] = []
 
     def forward(self, batch: Any) -> SeenBatch:
@@ -69,9 +65,7 @@ class FusionModule(TaskModule):
                 network.encode(*voices) if self.frames is None else self.frames(network, *voices, batch.audio_hashes)
             )
             hearing = network.hear(frames, batch.audio_rows, len(batch.has_text))
-        prompt = Prompt(batch.input_ids, batch.attention_mask)
-        if self.states is not None:
-            prompt = self.states.put_into(prompt)
+        prompt = network.prompt(batch.input_ids, batch.attention_mask)
         output = network(prompt, batch.prompt_mask, batch.answer_mask, batch.has_text, hearing, answers.columns)
         wanted = [FUSION_SCORES.index(name) for name in (*network.state_scores, *network.answer_scores)]
         response = response_loss(output.logits, answers.tokens)

@@ -21,6 +21,7 @@ from pixel_mm.models.fusion.adapter import Adapter, SoftTokenAdapter, choose_lay
 from pixel_mm.models.fusion.backbone import Backbone
 from pixel_mm.models.fusion.heads import FusionHeads, Readings
 from pixel_mm.models.fusion.hearing import Fusion, Hearing
+from pixel_mm.models.fusion.hidden_cache import HiddenStateCache
 from pixel_mm.models.fusion.layers import fuse_layers
 from pixel_mm.models.fusion.reading import FusionOutput, Pass, Prompt, choose_rows, read, read_behind
 from pixel_mm.models.fusion.resampler import AudioFrames, Resampler
@@ -49,7 +50,10 @@ class FusionNetwork(DescribedNetwork):
         state_scores: names of the scores of the person, in the order of logits.
         answer_scores: names of the scores of an answer.
         reads_text: whether rows may have words.
+        states: where `prompt` finds hidden states, for a network without its lower layers.
     """
+
+    states: HiddenStateCache | None = None
 
     def __init__(
         self,
@@ -138,6 +142,15 @@ class FusionNetwork(DescribedNetwork):
     def frozen_sha256(self) -> dict[str, str]:
         """Fingerprints of what the adapter was trained on: the language model and each encoder, by name."""
         return {"backbone": self.backbone.sha256, **{f"encoders.{n}": s for n, s in self._encoders_sha256.items()}}
+
+    def prompt(self, input_ids: Tensor, attention_mask: Tensor) -> Prompt:
+        """What `forward` reads: tokens, with their hidden states where the lower layers are not loaded.
+
+        Raises:
+            StateStoreError: states that were not kept.
+        """
+        prompt = Prompt(input_ids, attention_mask)
+        return prompt if self.states is None else self.states.put_into(prompt)
 
     def encoder_identities(self) -> dict[str, dict[str, Any]]:
         """What the frames of each encoder depend on beside the audio, in plain types, by name."""

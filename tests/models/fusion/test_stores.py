@@ -49,7 +49,7 @@ def test_frames_beyond_the_bound_are_refused_by_name(tmp_path: Path) -> None:
 
 
 def cache(folder: Path, source: Backbone | None = None, **options: Any) -> HiddenStateCache:
-    settings = {"layer": 2, "dtype": torch.float32, **options}
+    settings = {"layer": 2, **options}
     return HiddenStateCache(folder, backbone() if source is None else source, **settings)
 
 
@@ -64,8 +64,9 @@ def test_training_on_kept_states_is_training_on_the_whole_model(architecture: st
     assert cache(tmp_path, whole).build(prompts) == 4
     modules = [
         make_module(fusion_network(whole, dropout=0.0)),
-        make_module(fusion_network(upper, dropout=0.0), states=cache(tmp_path, upper)),
+        make_module(fusion_network(upper, dropout=0.0)),
     ]
+    modules[1].network.states = cache(tmp_path, upper)
     losses: list[list[float]] = []
     for module in modules:
         module.log_part = lambda *a: None  # type: ignore[method-assign]
@@ -115,7 +116,7 @@ def test_states_of_other_weights_or_another_layer_are_not_taken(tmp_path: Path) 
     for other in (
         cache(tmp_path, half(seed=1)),
         cache(tmp_path, half(layer=3), layer=3),
-        cache(tmp_path, half(), dtype=torch.bfloat16),
+        cache(tmp_path, half(), autocast=torch.bfloat16),
     ):
         with pytest.raises(StateStoreError, match="4 of 4 rows have no states of this backbone"):
             other.put_into(text)
@@ -129,7 +130,7 @@ def test_states_are_kept_to_the_bit_in_bfloat16(tmp_path: Path) -> None:
     whole = backbone()
     whole.model.to(torch.bfloat16)
     text = prompt(whole)
-    kept = cache(tmp_path, whole, dtype=torch.bfloat16)
+    kept = cache(tmp_path, whole)
     kept.build([text])
     network = fusion_network(whole)
     mask = text.attention_mask.bool()
@@ -141,8 +142,6 @@ def test_states_are_kept_to_the_bit_in_bfloat16(tmp_path: Path) -> None:
     assert below.dtype == torch.bfloat16
     assert fusion.below is not None
     assert torch.equal(below[mask], fusion.below[mask])
-    with pytest.raises(StateStoreError, match=r"the backbone computes torch.bfloat16, the cache is of torch.float32"):
-        cache(tmp_path, whole).build([text])
 
 
 def test_the_disk_is_bounded(tmp_path: Path) -> None:
@@ -155,3 +154,29 @@ def test_the_disk_is_bounded(tmp_path: Path) -> None:
 def test_rows_padded_on_the_left_are_refused(tmp_path: Path) -> None:
     with pytest.raises(StateStoreError, match="padded on the right"):
         cache(tmp_path).build([prompt(backbone(), side="left")])
+
+
+def test_mixed_precision_has_states_of_its_own(tmp_path: Path) -> None:
+    text, source = prompt(backbone()), backbone()
+    plain, mixed = cache(tmp_path, source), cache(tmp_path, source, autocast=torch.bfloat16)
+    for each in (plain, mixed):
+        assert each.build([text]) == 4
+    below = [each.put_into(text).below for each in (plain, mixed)]
+    assert below[0] is not None
+    assert below[1] is not None
+    mask = text.attention_mask.bool()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        fusion = fusion_network(source).fusion(None)
+        source.model(text.input_ids, attention_mask=text.attention_mask, fusion=fusion)
+    assert fusion.below is not None
+    assert torch.equal(below[1][mask], fusion.below[mask])
+    assert not torch.equal(below[0][mask], below[1][mask])
+
+
+def test_a_model_that_changes_its_number_format_on_the_way_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = cache(tmp_path)
+    monkeypatch.setattr(kept, "dtype", torch.float16)
+    with pytest.raises(StateStoreError, match=r"the backbone computes torch.float32, the cache is of torch.float16"):
+        kept.build([prompt(backbone())])
