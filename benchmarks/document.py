@@ -46,6 +46,13 @@ TOPICS: Mapping[str, tuple[str, str]] = {
         "same model, which pads each utterance to 30 s. Both decode greedily on the same threads and take turns.\n"
         "Intervals of latency are bootstrapped over utterances, those of throughput are a turn's smallest and largest.",
     ),
+    "recognition_times": (
+        "Speech recognition: when words were said",
+        "Clips of LibriSpeech test-other, cut in their pauses and joined at known samples, with 0 to 0.8 s between\n"
+        "them. The timing was tuned on recordings of other speakers, made the same way. An edge whose word is heard\n"
+        "differently in the joined recording than in the phrase alone is left out; how many are not is the last row.\n"
+        "Intervals are bootstrapped over recordings.",
+    ),
     "export_serving": (
         "Export and serving",
         "The real tritonserver from wheels, whose onnxruntime backend is a stand-in for the C++ one\n"

@@ -96,6 +96,7 @@ class ModelSpec:
         inputs: in the graph's order.
         outputs: in the graph's order; callers go by name.
         provenance: what it was made from.
+        alignment_heads: (layer, head) of a decoder that follow the speech, by which words get their times.
         files: SHA-256 of each other file of the folder, by file name.
         format: version of this description.
     """
@@ -108,6 +109,7 @@ class ModelSpec:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     provenance: Provenance
+    alignment_heads: tuple[tuple[int, int], ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT_VERSION
 
@@ -169,6 +171,7 @@ class ModelSpec:
                 raise ValueError(f"format {values['format']}; this version of pixel_mm reads {FORMAT_VERSION}")
             for side in ("inputs", "outputs"):
                 values[side] = tuple(_tensor(tensor) for tensor in values[side])
+            values["alignment_heads"] = tuple((layer, head) for layer, head in values.get("alignment_heads", ()))
             values["provenance"] = Provenance(**_checked(Provenance, values["provenance"]))
             return cls(**values)
         except (TypeError, ValueError) as error:

@@ -9,6 +9,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from pixel_mm.cli import CONFIG_DIR
+from pixel_mm.exporters.alignment import check_heads, known_heads
 from pixel_mm.models import frontend
 from pixel_mm.models.freezing import count
 
@@ -53,6 +54,15 @@ def test_an_untrained_twin_runs(choice: str) -> None:
         logits = network(torch.randn(1, 4_000), torch.tensor([4_000]), torch.tensor([[3, 4]]))
     assert logits.shape == (1, 2, network.decoder.num_tokens)
     assert logits.isfinite().all()
+
+
+@pytest.mark.parametrize("choice", SIZES)
+def test_heads_that_follow_the_speech_are_its_own(choice: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(frontend, "melscale_fbanks", lambda bins, *_: torch.zeros(bins, 80))
+    cfg = recognizer(choice)
+    with torch.device("meta"):
+        heads = check_heads(instantiate(cfg.network), known_heads(cfg))
+    assert bool(heads) == (choice in ("whisper_tiny_en", "whisper_base"))  # those that somebody has looked at
 
 
 @pytest.mark.parametrize("choice", SIZES)

@@ -16,6 +16,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from pixel_mm.audio import MAX_SAMPLES, MAX_SECONDS, MIN_SAMPLES, MIN_SECONDS, SAMPLE_RATE_HZ
+from pixel_mm.exporters.alignment import check_heads, known_heads
 from pixel_mm.exporters.parity import make_cases
 from pixel_mm.exporters.recognition_graph import write_graphs
 from pixel_mm.exporters.recognition_parity import RecognitionParity, check_recognition
@@ -54,6 +55,7 @@ def publish_recognizer(
     precisions: Sequence[Precision] = ("float32",),
     seed: int = 7,
     overwrite: bool = False,
+    alignment_heads: Sequence[tuple[int, int]] = (),
 ) -> ModelFolder:
     """Export a recogniser, check each pair of graphs against it, and put the model folder in place.
 
@@ -65,9 +67,10 @@ def publish_recognizer(
         precisions: "float32", "float16", "int8".
         seed: of the inputs that parity is checked on.
         overwrite: replace a folder that is there.
+        alignment_heads: (layer, head) of the decoder that follow the speech; none where nobody knows.
 
     Raises:
-        ModelFolderError: there is something at `output` already, or an unknown precision.
+        ModelFolderError: there is something at `output` already, an unknown precision, or a head that is not there.
         TokenizerError: the tokenizer does not belong to the weights.
         ParityError: a file is not the network it came from; nothing was published.
     """
@@ -80,7 +83,7 @@ def publish_recognizer(
     tokens = WhisperTokenizer.load(tokenizer)
     tokens.check_fits(network.decoder.num_tokens)
     network = network.requires_grad_(False).eval()
-    spec = _describe(network, origin)
+    spec = replace(_describe(network, origin), alignment_heads=check_heads(network, alignment_heads))
     with atomic_path(output) as aside:
         scratch = aside / ".scratch"
         scratch.mkdir(parents=True)
@@ -108,9 +111,10 @@ def write_configured(cfg: DictConfig) -> None:
         ValueError: see `publish_recognizer`.
     """
     network, tokenizer, origin = _trained(cfg) if cfg.run is not None else _published(cfg)
+    chosen = cfg.recognizer if cfg.run is None else RunFolder(Path(cfg.run)).load_config().recognizer
     folder = publish_recognizer(
-        network, tokenizer, origin, Path(cfg.output), cfg.precisions, cfg.seed, cfg.overwrite
-    )  # fmt: skip
+        network, tokenizer, origin, Path(cfg.output), cfg.precisions, cfg.seed, cfg.overwrite, known_heads(chosen)
+    )
     print(f"model folder: {folder.path}")
 
 

@@ -10,6 +10,7 @@ from omegaconf import DictConfig
 from safetensors.torch import save_file
 from transformers import WhisperConfig, WhisperFeatureExtractor
 
+from pixel_mm.exporters.alignment import Heads, check_heads, known_heads
 from pixel_mm.exporters.trained_network import find_tokenizer, load_network
 from pixel_mm.model_folder import ModelFolderError
 from pixel_mm.models.speech_recognition.network import WhisperRecognizer
@@ -17,7 +18,9 @@ from pixel_mm.runs import RunFolder, atomic_path
 from pixel_mm.whisper_tokens import WhisperTokenizer
 
 
-def write_checkpoint(network: WhisperRecognizer, tokenizer: Path, output: Path, overwrite: bool = False) -> None:
+def write_checkpoint(
+    network: WhisperRecognizer, tokenizer: Path, output: Path, overwrite: bool = False, alignment_heads: Heads = ()
+) -> None:
     """Write `config.json`, `model.safetensors`, `tokenizer.json` and `preprocessor_config.json`.
 
     Args:
@@ -25,18 +28,20 @@ def write_checkpoint(network: WhisperRecognizer, tokenizer: Path, output: Path, 
         tokenizer: its tokenizer.json.
         output: folder to make.
         overwrite: replace a folder that is there.
+        alignment_heads: (layer, head) of the decoder that follow the speech; none where nobody knows.
 
     Raises:
-        ModelFolderError: there is something at `output` already.
+        ModelFolderError: there is something at `output` already, or a head that is not there.
         TokenizerError: the tokenizer does not belong to the weights.
     """
     if not overwrite and output.exists():
         raise ModelFolderError(f"output={output} exists; choose another folder, or replace it with overwrite=true")
     tokens = WhisperTokenizer.load(tokenizer)
     tokens.check_fits(network.decoder.num_tokens)
+    heads = check_heads(network, alignment_heads)
     with atomic_path(output) as aside:
         aside.mkdir(parents=True)
-        _config(network, tokens).save_pretrained(aside)
+        _config(network, tokens, heads).save_pretrained(aside)
         mels = network.encoder.architecture["mels"]
         WhisperFeatureExtractor(feature_size=mels).save_pretrained(aside)
         # The scores' weights are the embedding's, which published files hold once.
@@ -56,11 +61,12 @@ def write_configured(cfg: DictConfig) -> None:
     if run.load_config().get("recognizer") is None:
         raise ModelFolderError(f"run={cfg.run} trained no recogniser")
     network = load_network(run, cfg.checkpoint)
-    write_checkpoint(network, find_tokenizer(run, cfg.checkpoint), Path(cfg.output), cfg.overwrite)
+    tokenizer, heads = find_tokenizer(run, cfg.checkpoint), known_heads(run.load_config().recognizer)
+    write_checkpoint(network, tokenizer, Path(cfg.output), cfg.overwrite, heads)
     print(f"checkpoint: {cfg.output}")
 
 
-def _config(network: WhisperRecognizer, tokens: WhisperTokenizer) -> WhisperConfig:
+def _config(network: WhisperRecognizer, tokens: WhisperTokenizer, heads: Heads) -> WhisperConfig:
     encoder, decoder = network.architecture["encoder"], network.architecture["decoder"]
     config = WhisperConfig(
         architectures=["WhisperForConditionalGeneration"],
@@ -81,6 +87,6 @@ def _config(network: WhisperRecognizer, tokens: WhisperTokenizer) -> WhisperConf
         suppress_tokens=list(tokens.suppressed),
         begin_suppress_tokens=list(tokens.suppressed_first),
     )
-    # transformers keeps it and does not read it; `SpeechRecognizer` does.
-    config.update({"audio_context": network.context})
+    # transformers keeps these and does not read them; `SpeechRecognizer` does.
+    config.update({"audio_context": network.context, "alignment_heads": [list(pair) for pair in heads]})
     return config

@@ -31,6 +31,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if subtitles and len(options.files) > 1:
         print(f"error: --{options.format} takes one file; it was given {len(options.files)}", file=sys.stderr)
         return USER_ERROR
+    if options.words and options.format != "json":
+        print("error: --words needs --json, which has room for them", file=sys.stderr)
+        return USER_ERROR
     try:
         recognizer = SpeechRecognizer.load(
             options.model,
@@ -44,6 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 hot_words=tuple(options.hot_word),
             ),
             options.window_seconds or (_SUBTITLE_SECONDS if subtitles else _WINDOW_SECONDS),
+            options.words,
         )
     except ValueError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -71,6 +75,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--translate", action="store_true", help="into English")
     parser.add_argument("--beam-size", type=int, default=1, help="transcripts followed at a time (default: 1)")
     parser.add_argument("--hot-word", action="append", default=[], help="word or phrase to expect; may be repeated")
+    parser.add_argument("--words", action="store_true", help="times and confidence of each word, in JSON")
     parser.add_argument("--backend", choices=("onnx", "torch", "faster-whisper"), help="default: by what MODEL_DIR is")
     parser.add_argument("--precision", choices=("float32", "float16", "int8"), default="float32")
     parser.add_argument("--threads", type=int, default=0, help="processor threads (default: all cores)")

@@ -5,15 +5,22 @@ is the same for all.
 """
 
 import json
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
+
 from pixel_mm.audio import Waveform
+from pixel_mm.inference.seams import split_words
+from pixel_mm.inference.timed_words import Part, find_parts, make_words, own_tokens, parts_of, share_times
+from pixel_mm.inference.transcript import Word
 from pixel_mm.inference.whisper_onnx import TOKENIZER, OnnxDecoder, Precision, load_tokenizer
-from pixel_mm.model_folder import ModelFolderError
-from pixel_mm.models.speech_recognition.decoding import DecodingOptions, Hypothesis, SpeechDecoder, decode
+from pixel_mm.inference.word_times import time_words
+from pixel_mm.model_folder import ModelFolder, ModelFolderError, ModelSpec
+from pixel_mm.models.speech_recognition.decoding import DecodingOptions, Hypothesis, WatchedDecoder, decode
 from pixel_mm.whisper_tokens import WhisperTokenizer
 
 Backend = Literal["onnx", "torch", "faster-whisper"]
@@ -31,6 +38,18 @@ class RecognitionEngine(Protocol):
     def transcribe(self, waveforms: Sequence[Waveform], options: DecodingOptions) -> list[Hypothesis]:
         """Transcripts of a batch of clips, in order; see `decode`."""
 
+    def words(self, waveform: Waveform, hypothesis: Hypothesis, options: DecodingOptions) -> list[Word]:
+        """When each word of a clip's transcript was said.
+
+        Args:
+            waveform: float32 [samples], the clip.
+            hypothesis: what `transcribe` found in it.
+            options: that it was found with.
+
+        Returns:
+            The words of `split_words`, times in seconds from the clip's first sample.
+        """
+
 
 @dataclass(frozen=True, slots=True)
 class DecoderEngine:
@@ -39,14 +58,28 @@ class DecoderEngine:
     Attributes:
         decoder: by onnxruntime or PyTorch.
         tokenizer: of the model.
+        alignment_heads: (layer, head) of the decoder that follow the speech; none takes all of its upper half.
     """
 
-    decoder: SpeechDecoder
+    decoder: WatchedDecoder
     tokenizer: WhisperTokenizer
+    alignment_heads: tuple[tuple[int, int], ...] = ()
 
     def transcribe(self, waveforms: Sequence[Waveform], options: DecodingOptions) -> list[Hypothesis]:
         """Transcripts of a batch of clips, in order."""
         return decode(self.decoder, waveforms, self.tokenizer, options)
+
+    def words(self, waveform: Waveform, hypothesis: Hypothesis, options: DecodingOptions) -> list[Word]:
+        """When each word was said: the clip is heard again, and where the decoder looks tells."""
+        words = split_words(self.tokenizer.decode(hypothesis.tokens).strip())
+        parts, spans = parts_of(hypothesis.tokens, hypothesis.log_probabilities, self.tokenizer)
+        owned = find_parts(words, parts)
+        rows = own_tokens(owned, spans)
+        prompt = self.tokenizer.prompt(hypothesis.language, options.task)
+        given = np.array([[*prompt, *hypothesis.tokens]])
+        looks = self.decoder.attention(self.decoder.hear([waveform]), given)[0]
+        times = time_words(looks[:, :, len(prompt) - 1 :], self.alignment_heads, rows, waveform)
+        return make_words(words, owned, parts, share_times(times, [bool(row) for row in rows]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +98,36 @@ class FasterWhisperEngine:
         """Transcripts of clips, one after the other."""
         return [self._one(waveform, options) for waveform in waveforms]
 
+    def words(self, waveform: Waveform, hypothesis: Hypothesis, options: DecodingOptions) -> list[Word]:
+        """When each word was said, as faster-whisper has it: the clip is transcribed again."""
+        segments, _ = self._run(waveform, replace(options, language=hypothesis.language), word_timestamps=True)
+        found = [word for segment in segments for word in segment.words]
+        parts = [Part(word.word, math.log(max(word.probability, 1e-10))) for word in found]
+        words = split_words(self.tokenizer.decode(hypothesis.tokens).strip())
+        owned = find_parts(words, parts)
+        times: list[tuple[float, float]] = []
+        for owner in owned:  # what it heard only once has no time, and is where the word before ends
+            before = times[-1][1] if times else 0.0
+            times.append((found[owner[0]].start, found[owner[-1]].end) if owner else (before, before))
+        return make_words(words, owned, parts, times)
+
     def _one(self, waveform: Waveform, options: DecodingOptions) -> Hypothesis:
-        segments, info = self.model.transcribe(
+        segments, info = self._run(waveform, options)
+        tokens: list[int] = []
+        scores: list[float] = []
+        silent = 0.0
+        for segment in segments:
+            kept = [token for token in segment.tokens if token != self.tokenizer.end]
+            tokens += kept
+            scores += [segment.avg_logprob] * len(kept)
+            silent = max(silent, segment.no_speech_prob)
+        return Hypothesis(tuple(tokens), tuple(scores), silent, info.language)
+
+    def _run(self, waveform: Waveform, options: DecodingOptions, word_timestamps: bool = False) -> tuple[Any, Any]:
+        """Segments, and what is known of the whole."""
+        found: tuple[Any, Any] = self.model.transcribe(
             waveform,
+            word_timestamps=word_timestamps,
             language=options.language if self.tokenizer.multilingual else "en",
             task=options.task,
             beam_size=options.beam_size,
@@ -81,15 +141,7 @@ class FasterWhisperEngine:
             log_prob_threshold=None,
             compression_ratio_threshold=None,
         )
-        tokens: list[int] = []
-        scores: list[float] = []
-        silent = 0.0
-        for segment in segments:
-            kept = [token for token in segment.tokens if token != self.tokenizer.end]
-            tokens += kept
-            scores += [segment.avg_logprob] * len(kept)
-            silent = max(silent, segment.no_speech_prob)
-        return Hypothesis(tuple(tokens), tuple(scores), silent, info.language)
+        return found
 
 
 def load_engine(folder: Path, backend: Backend | None, precision: Precision, num_threads: int) -> RecognitionEngine:
@@ -111,7 +163,8 @@ def load_engine(folder: Path, backend: Backend | None, precision: Precision, num
     if chosen not in _MARKS:
         raise ModelFolderError(f"backend is '{chosen}'; it is one of {', '.join(_MARKS)}")
     if chosen == "onnx":
-        return DecoderEngine(OnnxDecoder.load(folder, precision, num_threads), load_tokenizer(folder))
+        decoder, tokenizer = OnnxDecoder.load(folder, precision, num_threads), load_tokenizer(folder)
+        return DecoderEngine(decoder, tokenizer, ModelSpec.read(ModelFolder(folder).spec).alignment_heads)
     if not (folder / _MARKS[chosen]).is_file():
         raise ModelFolderError(f"{folder} has no {_MARKS[chosen]}, which backend '{chosen}' needs")
     tokenizer = WhisperTokenizer.load(folder / TOKENIZER)
@@ -119,7 +172,7 @@ def load_engine(folder: Path, backend: Backend | None, precision: Precision, num
         return FasterWhisperEngine(_ctranslate2(folder, precision, num_threads), tokenizer)
     if precision != "float32":
         raise ModelFolderError(f"precision is '{precision}', but backend 'torch' runs float32 alone")
-    return DecoderEngine(_torch(folder, tokenizer, num_threads), tokenizer)
+    return _torch(folder, tokenizer, num_threads)
 
 
 def _found(folder: Path) -> Backend:
@@ -141,7 +194,7 @@ def _ctranslate2(folder: Path, precision: Precision, num_threads: int) -> Any:
     return WhisperModel(str(folder), device="cpu", compute_type=precision, cpu_threads=num_threads)
 
 
-def _torch(folder: Path, tokenizer: WhisperTokenizer, num_threads: int) -> SpeechDecoder:
+def _torch(folder: Path, tokenizer: WhisperTokenizer, num_threads: int) -> DecoderEngine:
     import torch
 
     from pixel_mm.models.encoders.whisper import WhisperEncoder
@@ -166,6 +219,7 @@ def _torch(folder: Path, tokenizer: WhisperTokenizer, num_threads: int) -> Speec
         )  # fmt: skip
     except (OSError, json.JSONDecodeError, KeyError) as error:
         raise ModelFolderError(f"{folder / 'config.json'} describes no Whisper: {error!r}; export again") from None
-    # Published checkpoints don't say, and hear 30 s.
+    # Published checkpoints don't say; they hear 30 s.
     context = sizes.get("audio_context", "full")
-    return TorchDecoder(WhisperRecognizer(encoder, decoder, context).eval())
+    heads = tuple((layer, head) for layer, head in sizes.get("alignment_heads", ()))
+    return DecoderEngine(TorchDecoder(WhisperRecognizer(encoder, decoder, context).eval()), tokenizer, heads)

@@ -39,7 +39,7 @@ from pixel_mm.audio import (
 )
 from pixel_mm.inference.recognition_engines import Backend, RecognitionEngine, load_engine
 from pixel_mm.inference.seams import join_words, split_words
-from pixel_mm.inference.transcript import Segment, Transcript
+from pixel_mm.inference.transcript import Segment, Transcript, Word
 from pixel_mm.inference.voice_activity import VoiceActivity, pack, speech_stretches
 from pixel_mm.inference.whisper_onnx import Precision
 from pixel_mm.models.speech_recognition.decoding import DecodingOptions, Hypothesis
@@ -62,11 +62,15 @@ Place = tuple[int, int]
 
 @dataclass(slots=True)
 class _Piece:
-    """What was understood of a window: where it is in samples, and its words, each with the space before it."""
+    """What was understood of a window: where it is in samples, and its words, each with the space before it.
+
+    With them, if they were asked for, the same words with their times in the window.
+    """
 
     place: Place
     words: list[str]
     hypothesis: Hypothesis
+    timed: list[Word]
 
 
 class SpeechRecognizer:
@@ -77,6 +81,7 @@ class SpeechRecognizer:
         voice_activity: finds who speaks when.
         options: how to search; see `DecodingOptions`.
         window_seconds: what the model gets at once, at most; shorter windows make shorter segments.
+        words: whether segments have their words with times, for which each window is heard twice.
 
     Raises:
         TokenizerError: the model does not know the language or the task.
@@ -89,6 +94,7 @@ class SpeechRecognizer:
         voice_activity: VoiceActivity,
         options: DecodingOptions = _DEFAULTS,
         window_seconds: float = 28.0,
+        words: bool = False,
     ) -> None:
         """Recognise with any engine; most callers want `load`."""
         if not MIN_WINDOW_SECONDS <= window_seconds <= MAX_SECONDS:
@@ -100,7 +106,7 @@ class SpeechRecognizer:
             raise ValueError("options.timestamps is for decode() alone; segments have their times without it")
         engine.tokenizer.prompt(options.language or "en", options.task)  # refuses what the model does not know
         self.engine, self.voice_activity = engine, voice_activity
-        self.options, self.window_seconds = options, window_seconds
+        self.options, self.window_seconds, self.words = options, window_seconds, words
 
     @classmethod
     def load(
@@ -111,6 +117,7 @@ class SpeechRecognizer:
         num_threads: int = 0,
         options: DecodingOptions = _DEFAULTS,
         window_seconds: float = 28.0,
+        words: bool = False,
     ) -> "SpeechRecognizer":
         """Load a model.
 
@@ -121,6 +128,7 @@ class SpeechRecognizer:
             num_threads: that run the model; 0 takes all cores.
             options: how to search: language (None finds it), task, beam size, hot words.
             window_seconds: what the model gets at once, at most, 8 to 30.
+            words: whether segments have their words with times.
 
         Raises:
             ModelFolderError: a file is missing or damaged, or is of another task or kind.
@@ -128,7 +136,7 @@ class SpeechRecognizer:
             TokenizerError: the model does not know the language or the task.
         """
         engine = load_engine(Path(folder), backend, precision, num_threads)
-        return cls(engine, VoiceActivity.load(), options, window_seconds)
+        return cls(engine, VoiceActivity.load(), options, window_seconds, words)
 
     def __call__(self, waveform: NDArray[Any], sample_rate_hz: float) -> Transcript:
         """Transcribe a recording in memory.
@@ -210,12 +218,14 @@ class SpeechRecognizer:
             size = _WINDOWS_AT_ONCE if options.language is not None else 1
             batch = places[first : first + size]
             first += size
-            found = self.engine.transcribe([read(*place) for place in batch], options)
-            for place, hypothesis in zip(batch, found, strict=True):
+            clips = [read(*place) for place in batch]
+            found = self.engine.transcribe(clips, options)
+            for place, clip, hypothesis in zip(batch, clips, found, strict=True):
                 text = self.engine.tokenizer.decode(hypothesis.tokens).strip()
                 if is_believable(hypothesis, text):
                     options = replace(options, language=hypothesis.language)
-                    yield _Piece(place, split_words(text), hypothesis)
+                    timed = self.engine.words(clip, hypothesis, options) if self.words else []
+                    yield _Piece(place, split_words(text), hypothesis, timed)
 
     def _nothing(self, seconds: float) -> Transcript:
         return Transcript((), self.options.language, seconds)
@@ -240,21 +250,28 @@ def _cut_seam(pieces: Sequence[_Piece], after: _Piece) -> None:
     before = pieces[-1]
     shares = (shared / (piece.place[1] - piece.place[0]) for piece in (before, after))
     kept, left_out = join_words(before.words, after.words, *shares)
-    del before.words[kept:]
-    del after.words[:left_out]
+    del before.words[kept:], before.timed[kept:]
+    del after.words[:left_out], after.timed[:left_out]
 
 
 def _segment(piece: _Piece, stretches: Sequence[Place]) -> Segment:
-    """A piece with its times: from where somebody begins to speak in its window to where the last one stops."""
+    """A piece with its times: from where somebody begins to speak in its window to where the last one stops.
+
+    Words that were timed tell it better.
+    """
     start, end = piece.place
     inside = [stretch for stretch in stretches if stretch[0] < end and stretch[1] > start]
-    return Segment(
+    segment = Segment(
         text="".join(piece.words).strip(),
         start_seconds=max(start, inside[0][0]) / SAMPLE_RATE_HZ,
         end_seconds=min(end, inside[-1][1]) / SAMPLE_RATE_HZ,
         confidence=float(np.exp(piece.hypothesis.mean_log_probability)),
         no_speech_probability=piece.hypothesis.no_speech_probability,
     )
+    if not piece.timed:
+        return segment
+    words = tuple(word.moved(start / SAMPLE_RATE_HZ) for word in piece.timed)
+    return replace(segment, start_seconds=words[0].start_seconds, end_seconds=words[-1].end_seconds, words=words)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,10 @@ class Word:
     end_seconds: float
     confidence: float
 
+    def moved(self, seconds: float) -> "Word":
+        """The same, that much later."""
+        return replace(self, start_seconds=self.start_seconds + seconds, end_seconds=self.end_seconds + seconds)
+
 
 @dataclass(frozen=True, slots=True)
 class Segment:
@@ -43,10 +47,7 @@ class Segment:
 
     def moved(self, seconds: float) -> "Segment":
         """The same, that much later."""
-        words = tuple(
-            replace(word, start_seconds=word.start_seconds + seconds, end_seconds=word.end_seconds + seconds)
-            for word in self.words
-        )
+        words = tuple(word.moved(seconds) for word in self.words)
         start, end = self.start_seconds + seconds, self.end_seconds + seconds
         return replace(self, start_seconds=start, end_seconds=end, words=words)
 

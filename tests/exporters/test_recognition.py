@@ -11,6 +11,7 @@ import pytest
 from pixel_mm.exporters.parity import ParityError, make_cases
 from pixel_mm.exporters.recognition import _describe, publish_recognizer
 from pixel_mm.exporters.recognition_parity import TOLERANCES, check_recognition
+from pixel_mm.inference.recognition_engines import DecoderEngine, load_engine
 from pixel_mm.inference.whisper_onnx import FILES, OnnxDecoder, load_tokenizer
 from pixel_mm.model_folder import ModelFolder, ModelFolderError, Provenance
 from pixel_mm.models.speech_recognition.decoding import DecodingOptions, decode
@@ -27,8 +28,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("recognizer")
     tiny_tokenizer().tokenizer.save(str(place / "tokenizer.json"))
     publish_recognizer(
-        tiny_recognizer(), place / "tokenizer.json", ORIGIN, place / "model", ("float32", "float16", "int8")
-    )
+        tiny_recognizer(), place / "tokenizer.json", ORIGIN, place / "model", ("float32", "float16", "int8"),
+        alignment_heads=((1, 0), (1, 1)),
+    )  # fmt: skip
     return place / "model"
 
 
@@ -48,6 +50,10 @@ def test_the_folder_holds_every_pair_proven_and_sealed(folder: Path) -> None:
         "README.md",
     }
     assert (spec.task, spec.provenance.label_source) == ("speech_recognition", "transcripts")
+    assert spec.alignment_heads == ((1, 0), (1, 1))
+    engine = load_engine(folder, None, "int8", 1)
+    assert isinstance(engine, DecoderEngine)
+    assert engine.alignment_heads == spec.alignment_heads
     report = json.loads((folder / "parity.json").read_text())["precisions"]
     assert report["float32"]["same_transcripts"] == 1.0
     assert 0 < report["float32"]["largest_difference"] < 1e-3

@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
@@ -13,7 +14,7 @@ import pytest
 from pixel_mm.exporters.whisper_checkpoint import write_checkpoint
 from pixel_mm.inference.recognition_engines import DecoderEngine, FasterWhisperEngine, load_engine
 from pixel_mm.model_folder import ModelFolderError
-from pixel_mm.models.speech_recognition.decoding import DecodingOptions, decode
+from pixel_mm.models.speech_recognition.decoding import DecodingOptions, Hypothesis, decode
 from pixel_mm.models.speech_recognition.network import Context
 from pixel_mm.models.speech_recognition.torch_decoder import TorchDecoder
 from pixel_mm.whisper_tokens import TokenizerError
@@ -40,6 +41,30 @@ def test_a_checkpoint_is_heard_as_the_network_hears(tmp_path: Path, tokenizer_fi
     found = engine.transcribe(clips(), options)
     wanted = decode(TorchDecoder(network), clips(), tiny_tokenizer(), options)
     assert [each.tokens for each in found] == [each.tokens for each in wanted]
+
+
+def test_words_are_timed_by_the_heads_of_the_checkpoint(tmp_path: Path, tokenizer_file: Path) -> None:
+    write_checkpoint(tiny_recognizer(), tokenizer_file, tmp_path / "checkpoint", alignment_heads=((1, 0),))
+    engine = load_engine(tmp_path / "checkpoint", None, "float32", 0)
+    assert isinstance(engine, DecoderEngine)
+    assert engine.alignment_heads == ((1, 0),)
+    tokens = tuple(tiny_tokenizer().encode(" pip pé, x"))
+    said = Hypothesis(tokens, tuple(np.linspace(-1, -0.1, len(tokens) + 1)), 0.0, "en")
+    clip = clips()[0]
+    found = engine.words(clip, said, DecodingOptions())
+    assert [word.text for word in found] == ["pip", "pé,", "x"]
+    times = [moment for word in found for moment in (word.start_seconds, word.end_seconds)]
+    assert times == sorted(times)
+    assert 0 <= times[0] < times[-1] <= clip.size / 16_000
+    assert found[2].confidence == pytest.approx(np.exp(said.log_probabilities[-2]))  # of "x", without its space
+    assert engine.words(clip, replace(said, tokens=()), DecodingOptions()) == []
+
+
+def test_a_head_that_is_not_there_is_refused(tmp_path: Path, tokenizer_file: Path) -> None:
+    with pytest.raises(
+        ModelFolderError, match=r"alignment_heads has \[2, 0\], but the decoder has 2 layers of 2 heads"
+    ):
+        write_checkpoint(tiny_recognizer(), tokenizer_file, tmp_path / "checkpoint", alignment_heads=((0, 1), (2, 0)))
 
 
 def test_a_tokenizer_of_other_weights_and_a_broken_description_are_refused(
@@ -78,10 +103,14 @@ def test_faster_whisper_is_asked_for_what_the_options_say(converted: Path, monke
 
         def transcribe(self, waveform: np.ndarray, **options: object) -> tuple[object, object]:
             asked.append(options)
-            segment = SimpleNamespace(
-                tokens=[*tokenizer.encode(" pip"), tokenizer.end], avg_logprob=-0.5, no_speech_prob=0.2
-            )
-            return iter([segment, segment]), SimpleNamespace(language="en")
+            segments = [
+                SimpleNamespace(
+                    tokens=[*tokenizer.encode(" pip"), tokenizer.end], avg_logprob=-0.5, no_speech_prob=0.2,
+                    words=[SimpleNamespace(word=" pip", start=start, end=start + 0.5, probability=0.7)],
+                )
+                for start in (0.1, 0.8)
+            ]  # fmt: skip
+            return iter(segments), SimpleNamespace(language="en")
 
     module = ModuleType("faster_whisper")
     module.WhisperModel = WhisperModel  # type: ignore[attr-defined]
@@ -93,7 +122,19 @@ def test_faster_whisper_is_asked_for_what_the_options_say(converted: Path, monke
     assert (found[0].mean_log_probability, found[0].no_speech_probability, found[0].language) == (-0.5, 0.2, "en")
     assert (asked[0]["compute_type"], asked[0]["cpu_threads"]) == ("int8", 2)
     assert (asked[1]["beam_size"], asked[1]["hotwords"], asked[1]["language"]) == (3, "Pixel pip", "en")
-    assert asked[1]["without_timestamps"] is True
+    assert (asked[1]["without_timestamps"], asked[1]["word_timestamps"]) == (True, False)
+    timed = engine.words(clips()[0], found[0], DecodingOptions(language=None))
+    assert [(word.text, word.start_seconds, word.end_seconds) for word in timed] == [
+        ("pip", 0.1, 0.6),
+        ("pip", 0.8, 1.3),
+    ]
+    assert timed[0].confidence == pytest.approx(0.7)
+    assert (asked[-1]["word_timestamps"], asked[-1]["language"]) == (True, "en")
+    more = replace(found[0], tokens=(*tokenizer.encode(" x"), *found[0].tokens))  # it did not hear this one again
+    assert [
+        (word.text, word.start_seconds, word.confidence > 0)
+        for word in engine.words(clips()[0], more, DecodingOptions())
+    ] == [("x", 0.0, False), ("pip", 0.1, True), ("pip", 0.8, True)]
 
 
 def test_folders_that_are_no_recogniser_are_refused(converted: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import soundfile
 from pixel_mm.audio import AudioError, Waveform
 from pixel_mm.inference.recognition_cli import main
 from pixel_mm.inference.speech_recognition import SpeechRecognizer, is_believable
+from pixel_mm.inference.transcript import Word
 from pixel_mm.inference.voice_activity import FRAME_SAMPLES, VoiceActivity
 from pixel_mm.models.speech_recognition.decoding import DecodingOptions, Hypothesis
 from pixel_mm.whisper_tokens import TokenizerError, WhisperTokenizer
@@ -46,16 +47,28 @@ class Counting:
         self.options += [options] * len(waveforms)
         return [self.change(self._one(waveform)) for waveform in waveforms]
 
+    def words(self, waveform: Waveform, hypothesis: Hypothesis, options: DecodingOptions) -> list[Word]:
+        """Each where it is heard first, a second long."""
+        return [
+            Word(f"w{number}", start / RATE, min(start / RATE + 1, waveform.size / RATE), 0.5)
+            for start, number in self._heard(waveform)
+        ]
+
     def _one(self, waveform: Waveform) -> Hypothesis:
-        heard: list[str] = []
+        tokens = self.tokenizer.encode(" " + " ".join(f"w{number}" for _, number in self._heard(waveform)))
+        return Hypothesis(tuple(tokens), (-0.1,) * (len(tokens) + 1), 0.01, "en")
+
+    @staticmethod
+    def _heard(waveform: Waveform) -> list[tuple[int, int]]:
+        """Where each number begins, and the number."""
+        heard: list[tuple[int, int]] = []
         for start in range(0, waveform.size - 1600, 1600):
             part = waveform[start : start + 1600]
             crossings = round(np.count_nonzero(np.diff(np.signbit(part))) / 20)
             sounds = min(np.abs(part[:160]).max(), np.abs(part[-160:]).max()) > 1e-3
-            if sounds and (not heard or heard[-1] != f"w{crossings}"):
-                heard.append(f"w{crossings}")
-        tokens = self.tokenizer.encode(" " + " ".join(heard))
-        return Hypothesis(tuple(tokens), (-0.1,) * (len(tokens) + 1), 0.01, "en")
+            if sounds and (not heard or heard[-1][1] != crossings):
+                heard.append((start, crossings))
+        return heard
 
 
 def numbers(first: int, last: int, rate: int = RATE) -> np.ndarray:
@@ -92,6 +105,20 @@ def test_speech_without_a_pause_is_heard_in_windows_and_written_once() -> None:
     assert found.text == words(2, 72)
     assert engine.lengths == [28.0, 28.0, 22.0]
     assert len(found.segments) == 3
+
+
+def test_words_have_their_times_in_the_recording_whatever_window_they_were_heard_in() -> None:
+    assert recognizer()(numbers(2, 7), RATE).words == ()
+    audio = np.concatenate([np.zeros(3 * RATE, np.float32), numbers(2, 72)])
+    found = recognizer(words=True)(audio, RATE)
+    assert found.text == words(2, 72)
+    assert [word.text for word in found.words] == found.text.split()
+    for number, word in enumerate(found.words):
+        # A window may begin within a second; what it has of a word in its overlap is not what is kept.
+        assert (word.start_seconds, word.end_seconds) == pytest.approx((3 + number, 4 + number), abs=0.11)
+    for segment in found.segments:
+        assert segment.start_seconds == segment.words[0].start_seconds
+        assert segment.end_seconds == segment.words[-1].end_seconds
 
 
 def test_long_audio_is_cut_in_its_pauses(tmp_path: Path) -> None:
@@ -183,8 +210,8 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., in
     soundfile.write(tmp_path / "good.wav", numbers(2, 5), RATE)
     (tmp_path / "bad.wav").write_bytes(b"RIFF rubbish")
 
-    def load(folder: str, backend: None, precision: str, threads: int, options: DecodingOptions, window: float):  # type: ignore[no-untyped-def]
-        return recognizer(options=options, window_seconds=window)
+    def load(folder, backend, precision, threads, options, window, timed):  # type: ignore[no-untyped-def]
+        return recognizer(options=options, window_seconds=window, words=timed)
 
     monkeypatch.setattr(SpeechRecognizer, "load", load)
     return lambda names, *options: main(["model", *(str(tmp_path / name) for name in names), *options])
@@ -199,6 +226,10 @@ def test_the_command_writes_text_json_and_subtitles(command: Callable[..., int],
     assert (good["text"], good["segments"][0]["text"], good["language"]) == ("w2 w3 w4", "w2 w3 w4", "en")
     assert "unreadable" in bad["error"]
     assert "unreadable" in printed.err
+    assert good["segments"][0]["words"] == []
+    assert command(["good.wav"], "--json", "--words") == 0
+    timed = json.loads(capsys.readouterr().out)["files"][0]["segments"][0]["words"]
+    assert [(word["text"], round(word["start_seconds"])) for word in timed] == [("w2", 0), ("w3", 1), ("w4", 2)]
     assert command(["good.wav"], "--srt") == 0
     assert capsys.readouterr().out == "1\n00:00:00,000 --> 00:00:03,000\nw2 w3 w4\n"
     assert command(["good.wav"], "--vtt") == 0
@@ -210,3 +241,5 @@ def test_a_users_mistake_is_told_on_stderr(command: Callable[..., int], capsys: 
     assert "language 'xx'" in capsys.readouterr().err
     assert command(["good.wav", "bad.wav"], "--srt") == 2
     assert "--srt takes one file" in capsys.readouterr().err
+    assert command(["good.wav"], "--words") == 2
+    assert "--words needs --json" in capsys.readouterr().err

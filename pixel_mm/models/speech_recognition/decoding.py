@@ -45,6 +45,21 @@ class SpeechDecoder(Protocol):
         """The same for what `step` gave."""
 
 
+class WatchedDecoder(SpeechDecoder, Protocol):
+    """One that tells where it looks."""
+
+    def attention(self, heard: Any, tokens: Numbers) -> Floats:
+        """Where every head looks while it predicts what comes after each token.
+
+        Args:
+            heard: of `hear`.
+            tokens: int64 [B, N], prompt and transcript.
+
+        Returns:
+            float32 [B, L, H, N, F].
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class DecodingOptions:
     """How to search.
