@@ -152,6 +152,11 @@ class RunFolder:
         return self.path / "tokenizer.json"
 
     @property
+    def vocabulary(self) -> Path:
+        """Characters of a CTC recogniser."""
+        return self.path / "vocabulary.json"
+
+    @property
     def figures(self) -> Path:
         """Folder of learning curves and other pictures."""
         return self.path / "figures"

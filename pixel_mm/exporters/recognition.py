@@ -123,7 +123,10 @@ def _trained(cfg: DictConfig) -> tuple[WhisperRecognizer, Path, Provenance]:
     run = RunFolder(Path(cfg.run))
     if run.load_config().get("recognizer") is None:
         raise ModelFolderError(f"run={cfg.run} trained no recogniser; leave out target=recognizer")
-    return load_network(run, cfg.checkpoint), find_tokenizer(run, cfg.checkpoint), describe_origin(run)
+    network = load_network(run, cfg.checkpoint)
+    if not isinstance(network, WhisperRecognizer):
+        raise ModelFolderError(f"run={cfg.run} trained a {type(network).__name__}; target=recognizer exports Whispers")
+    return network, find_tokenizer(run, cfg.checkpoint), describe_origin(run)
 
 
 def _published(cfg: DictConfig) -> tuple[WhisperRecognizer, Path, Provenance]:

@@ -34,7 +34,7 @@ def load_network(folder: RunFolder, which: str = "best") -> Any:
     checkpoint = folder.find_checkpoint("last" if which == "last" else "best")
     config = folder.load_config()
     architecture = read_architecture(checkpoint)
-    found_in_data = {key: architecture[key] for key in ("emotion_labels",) if key in architecture}
+    found_in_data = {key: architecture[key] for key in ("emotion_labels", "characters") if key in architecture}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)  # frozen weights that were random are made again, and verified by their SHA-256
         network = instantiate(config.model, **found_in_data)

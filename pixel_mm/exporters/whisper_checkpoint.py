@@ -61,6 +61,8 @@ def write_configured(cfg: DictConfig) -> None:
     if run.load_config().get("recognizer") is None:
         raise ModelFolderError(f"run={cfg.run} trained no recogniser")
     network = load_network(run, cfg.checkpoint)
+    if not isinstance(network, WhisperRecognizer):
+        raise ModelFolderError(f"run={cfg.run} trained a {type(network).__name__}, which is no Whisper")
     tokenizer, heads = find_tokenizer(run, cfg.checkpoint), known_heads(run.load_config().recognizer)
     write_checkpoint(network, tokenizer, Path(cfg.output), cfg.overwrite, heads)
     print(f"checkpoint: {cfg.output}")

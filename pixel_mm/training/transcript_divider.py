@@ -66,7 +66,7 @@ class TranscriptDivider:
             network = instantiate(self._recognizer.network).eval()
             network.to("cuda" if torch.cuda.is_available() else "cpu")
             writing = instantiate(self._recognizer.writing)
-            name = f"{fingerprint(network.state_dict())} {writing.fingerprint}"
+            name = f"{fingerprint(network.state_dict())} {writing.fingerprint(network)}"
             self._loaded = network, writing, VoiceActivity.load(), name
         return self._loaded
 

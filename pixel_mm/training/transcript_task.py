@@ -16,7 +16,7 @@ from pixel_mm.training.worst_transcripts import WrongTranscript, worst_transcrip
 
 
 class TranscriptError(ValueError):
-    """Clips that nobody has written down."""
+    """Clips that nobody has written down, or not so that a network can write it."""
 
 
 class TranscriptTask:
@@ -26,30 +26,23 @@ class TranscriptTask:
         """The recogniser that `conf/recognizer` describes, which can write every transcript that is left in the data.
 
         Raises:
-            TranscriptError: a clip without a transcript.
-            ValueError: a transcript that the recogniser cannot write, or too many that it cannot be taught.
+            TranscriptError: a clip without a transcript, or one with a character that the vocabulary lacks.
+            ValueError: too many clips that cannot be learnt from.
         """
         writing: Writing = instantiate(cfg.recognizer.writing)
         transcripts = _transcripts(datamodule)
-        network: DescribedNetwork = instantiate(cfg.model)
+        found = instantiate(cfg.recognizer.get("found_in_texts", {}))
+        texts = [transcripts[row] for row in datamodule.parts.train]
+        network: DescribedNetwork = instantiate(cfg.model, **{name: find(texts) for name, find in found.items()})
         writing.check_fits(network)
-        problems = {}
-        for row, transcript in transcripts.items():
-            seconds = float(datamodule.durations_seconds[row])
-            if seconds > MAX_SECONDS:
-                problems[row] = (
-                    f"{seconds:.1f} s long; a recogniser hears {MAX_SECONDS:g} s at once, and its text was not divided"
-                )
-            elif problem := writing.problem(network, transcript, round(seconds * SAMPLE_RATE_HZ)):
-                problems[row] = problem
-        datamodule.leave_out(problems)
+        datamodule.leave_out(_problems(writing, network, transcripts, datamodule))
         return network
 
     def prepare(
         self, cfg: DictConfig, network: DescribedNetwork, datamodule: SpeechDataModule, device: torch.device, anew: bool
     ) -> None:
         """Save the tokenizer or vocabulary beside the weights to come."""
-        rank_zero_only(instantiate(cfg.recognizer.writing).save)(Path(cfg.paths.run))
+        rank_zero_only(instantiate(cfg.recognizer.writing).save)(network, Path(cfg.paths.run))
 
     def worst_clips(
         self, cfg: DictConfig, network: DescribedNetwork, datamodule: SpeechDataModule, device: torch.device
@@ -77,3 +70,24 @@ def _transcripts(datamodule: SpeechDataModule) -> dict[int, str]:
             "of librispeech, or leave these clips out of the manifest"
         )
     return found
+
+
+def _problems(
+    writing: Writing, network: DescribedNetwork, transcripts: dict[int, str], datamodule: SpeechDataModule
+) -> dict[int, str]:
+    """Why the network cannot be taught some of the rows' transcripts."""
+    problems = {}
+    for row, transcript in transcripts.items():
+        seconds = float(datamodule.durations_seconds[row])
+        if seconds > MAX_SECONDS:
+            problems[row] = (
+                f"{seconds:.1f} s long; a recogniser hears {MAX_SECONDS:g} s at once, and its text was not divided"
+            )
+            continue
+        try:
+            problem = writing.problem(network, transcript, round(seconds * SAMPLE_RATE_HZ))
+        except ValueError as error:
+            raise TranscriptError(f"{datamodule.utterances[row].key}: {error}") from error
+        if problem is not None:
+            problems[row] = problem
+    return problems

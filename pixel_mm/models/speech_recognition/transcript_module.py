@@ -87,7 +87,7 @@ class TranscriptModule(TaskModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Hold what tells whose tokens they are, too."""
         super().on_save_checkpoint(checkpoint)
-        checkpoint["writing_sha256"] = self.writing.fingerprint
+        checkpoint["writing_sha256"] = self.writing.fingerprint(self.network)
 
     def _losses(self, batch: Any, mask_seeds: Tensor | None) -> tuple[Tensor, Tensor]:
         return self.writing.losses(self.network, batch.waveform, batch.num_samples, batch.transcripts, mask_seeds)

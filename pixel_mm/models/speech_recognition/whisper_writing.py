@@ -87,13 +87,12 @@ class WhisperWriting:
         found = decode(TorchDecoder(network), waveforms, self.tokenizer, options)
         return [self.tokenizer.decode(hypothesis.tokens).strip() for hypothesis in found]
 
-    def save(self, folder: Path) -> None:
+    def save(self, network: WhisperRecognizer, folder: Path) -> None:
         """Write tokenizer.json. See `Writing`."""
         with atomic_path(RunFolder(folder).tokenizer) as aside:
             aside.write_text(self._content, encoding="utf-8")
 
-    @property
-    def fingerprint(self) -> str:
+    def fingerprint(self, network: WhisperRecognizer) -> str:
         """SHA-256 of tokenizer.json."""
         return sha256(self._content.encode()).hexdigest()
 

@@ -54,11 +54,10 @@ class Writing(Protocol):
     def transcribe(self, network: Any, waveforms: Sequence[Waveform]) -> list[str]:
         """What a network in evaluation mode writes of some clips, greedily."""
 
-    def save(self, folder: Path) -> None:
+    def save(self, network: Any, folder: Path) -> None:
         """Write what is needed to read the network's scores into a run folder."""
 
-    @property
-    def fingerprint(self) -> str:
+    def fingerprint(self, network: Any) -> str:
         """SHA-256 of what `save` writes."""
 
 

@@ -138,8 +138,8 @@ def test_a_tokenizer_of_other_weights_or_another_kind_of_network_is_refused() ->
 
 
 def test_what_is_saved_is_what_the_checkpoint_names(tmp_path: Path) -> None:
-    WRITING.save(tmp_path)
+    WRITING.save(tiny_recognizer(), tmp_path)
     checkpoint: dict[str, Any] = {}
     module_of().on_save_checkpoint(checkpoint)
     read = WhisperWriting(WhisperTokenizer.load(tmp_path / "tokenizer.json"))
-    assert checkpoint["writing_sha256"] == read.fingerprint
+    assert checkpoint["writing_sha256"] == read.fingerprint(tiny_recognizer())
