@@ -24,7 +24,8 @@ class FusionBatch:
         index: int64 [B], the data module's rows.
         input_ids: int64 [B, S], padded on the right.
         attention_mask: int64 [B, S], 1 where there is a token.
-        labels: int64 [B, S], the answer's own tokens with the end of turn, not shifted; -100 elsewhere.
+        labels: int64 [B, S], the answer's own tokens with the end of turn, not shifted; -100 elsewhere, and of
+            answers that are there to be judged.
         prompt_mask: bool [B, S], from the first token of the person's words to the last one before the answer.
         answer_mask: bool [B, S], the answer's tokens.
         has_text: bool [B], whether the person's words are known.
@@ -78,6 +79,7 @@ class RowContent(NamedTuple):
         key: its name.
         row: its place in the data module.
         tokens: of prompt and answer.
+        imitated: whether the answer is one to learn.
         has_text: whether the person's words are known.
         waveform: float32 [T], or None.
         audio_hash: of the waveform, or None.
@@ -87,6 +89,7 @@ class RowContent(NamedTuple):
     key: str
     row: int
     tokens: ChatTokens
+    imitated: bool
     has_text: bool
     waveform: np.ndarray | None
     audio_hash: str | None
@@ -112,6 +115,7 @@ class RowCollator:
         )
         there = place < lengths[:, None]
         answer_mask = there & (place >= answers)
+        learnt = torch.tensor([row.imitated for row in rows])[:, None]
         heard = [(number, row) for number, row in enumerate(rows) if row.waveform is not None]
         voices = [torch.tensor(row.waveform, dtype=torch.float32) for _, row in heard]
         waveform = torch.nn.utils.rnn.pad_sequence(voices, batch_first=True) if voices else torch.zeros(0, 0)
@@ -120,7 +124,7 @@ class RowCollator:
             index=torch.tensor([row.row for row in rows]),
             input_ids=ids,
             attention_mask=there.long(),
-            labels=torch.where(answer_mask, ids, NO_TOKEN),
+            labels=torch.where(answer_mask & learnt, ids, NO_TOKEN),
             prompt_mask=(place >= words) & (place < answers),
             answer_mask=answer_mask,
             has_text=torch.tensor([row.has_text for row in rows]),

@@ -155,6 +155,7 @@ class FusionDataset(Dataset[RowContent]):
             key=row.key,
             row=place,
             tokens=self._tokens[request.clip],
+            imitated=row.imitated,
             has_text=self._words[request.clip] is not None,
             waveform=None if voice is None else self.voices.waveform(voice),
             audio_hash=None if voice is None else self.voices.window(voice).audio_hash,

@@ -25,6 +25,7 @@ class FusionRow:
         clip: where the audio lies; None: there is no audio. Its own transcript and labels are not the row's.
         text: the words, or None.
         response: what was answered, or None.
+        imitated: whether the response is one to learn; others are there to be judged.
         scores: by name of `FUSION_SCORES`, 0..1, any subset.
         label_source: "rated" by people for this row, "mapped" from a category, "constructed" by a rule or an
             author, with nobody's rating of the whole behind it; None exactly when there are no scores.
@@ -40,6 +41,7 @@ class FusionRow:
     clip: Utterance | None = None
     text: str | None = None
     response: str | None = None
+    imitated: bool = True
     scores: Mapping[str, float] = field(default_factory=dict)
     label_source: RowLabelSource | None = None
     group: str | None = None

@@ -1,4 +1,6 @@
-"""Sets of our own writing: masked distress, answers to a voice, and the crisis suite. The texts lie in `texts/`.
+"""Sets of our own writing: masked distress, answers to a voice, answers with EQ labels, and the crisis suite.
+
+The texts lie in `texts/`.
 
 An author decided what each of them means and nobody rated them, so their scores are called `constructed`.
 """
@@ -11,6 +13,7 @@ import numpy as np
 import yaml
 
 from pixel_mm.data.corpora.corpus import Corpus
+from pixel_mm.data.emotions import EQ_DIMENSIONS
 from pixel_mm.data.fusion.constructed_pairs import PAIR_FRACTIONS, target_state
 from pixel_mm.data.fusion.row import FusionRow
 from pixel_mm.data.splits import Parts, SplitError, hold_out
@@ -47,6 +50,28 @@ class CrisisSuite:
             )
             for name, group in _load("crisis_suite")["groups"].items()
             for number, text in enumerate(group["texts"])
+        ]
+
+
+class EmpathyAnswers:
+    """What somebody tells of, and answers that differ in what they do for the person, labelled by `EQ_DIMENSIONS`."""
+
+    def read(self) -> list[FusionRow]:
+        """Rows of text and response without audio; texts of the parts differ, and each stands for a person."""
+        return [
+            FusionRow(
+                key=f"empathy:{split}:{number}:{place}",
+                speaker=f"empathy:{split}:{number}",
+                text=item["text"],
+                response=answer,
+                imitated=False,
+                scores=dict(zip(EQ_DIMENSIONS, map(float, levels), strict=True)),
+                label_source="constructed",
+                split=split,
+            )
+            for split, items in _load("eq_answers").items()
+            for number, item in enumerate(items)
+            for place, (*levels, answer) in enumerate(item["answers"])
         ]
 
 

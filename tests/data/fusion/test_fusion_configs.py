@@ -10,6 +10,7 @@ from pixel_mm.data.corpora.corpus import CorpusError
 
 ROOT = Path(__file__).parents[3]
 CONFIGS = sorted((ROOT / "conf/fusion_data").glob("*.yaml"))
+OURS = {"empathy_answers"}  # written for the project and shipped with it: nothing to be missing
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)
@@ -20,8 +21,12 @@ def test_config_makes_its_source(file: Path, tmp_path: Path) -> None:
     config = OmegaConf.create({"data": {"corpus": voices}, "fusion_data": settings})
     for key in OmegaConf.missing_keys(config):
         OmegaConf.update(config, key, nowhere)
+    source = instantiate(config.fusion_data)
+    if file.stem in OURS:
+        assert source.read()
+        return
     with pytest.raises(CorpusError, match="nowhere"):
-        instantiate(config.fusion_data).read()
+        source.read()
 
 
 @pytest.mark.parametrize("file", CONFIGS, ids=lambda file: file.stem)

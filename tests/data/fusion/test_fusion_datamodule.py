@@ -83,6 +83,14 @@ def test_a_batch_holds_what_there_is_and_invents_nothing(clips: list[Utterance])
     assert not (batch.answer_mask | batch.prompt_mask)[batch.attention_mask == 0].any()
 
 
+def test_an_answer_to_be_judged_is_not_learnt() -> None:
+    batch = one_batch(module(written(1), written(2, imitated=False)))
+    judged = batch.keys.index("written:2")
+    assert (batch.labels[judged] == -100).all()
+    assert batch.answer_mask[judged].any()
+    assert (batch.labels[1 - judged] >= 0).any()
+
+
 def test_a_batch_without_voices_has_none(clips: list[Utterance]) -> None:
     batch = one_batch(module(written(1), written(2)))
     assert batch.waveform.shape == (0, 0)

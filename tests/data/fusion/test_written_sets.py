@@ -2,11 +2,13 @@ import os
 from collections import Counter, defaultdict
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from pixel_mm.data.corpora.emodb import EmoDB
+from pixel_mm.data.emotions import EQ_DIMENSIONS
 from pixel_mm.data.fusion.row import FusionRow, check_disjoint, sentence_key
-from pixel_mm.data.fusion.written_sets import CrisisSuite, MaskedDistress, WrittenResponses
+from pixel_mm.data.fusion.written_sets import CrisisSuite, EmpathyAnswers, MaskedDistress, WrittenResponses
 from pixel_mm.data.splits import SplitError
 from tests.data.fusion.voices import VOICES, Given
 
@@ -66,3 +68,15 @@ def test_real_voices_are_enough() -> None:
     voices = EmoDB(Path(os.environ["PIXEL_MM_DATA"], "emodb"))
     assert len(MaskedDistress(voices).read()) == 32 * 4
     assert len(WrittenResponses(voices).read()) == 18 * 4 * 4
+
+
+def test_answers_have_every_level_of_every_eq_dimension_in_training_and_test() -> None:
+    rows = EmpathyAnswers().read()
+    check_disjoint(rows)
+    for part in ("train", "test"):
+        levels = np.array([[row.scores[name] for name in EQ_DIMENSIONS] for row in rows if row.split == part])
+        assert all(set(column) == {0.0, 0.5, 1.0} for column in levels.T)
+        assert (abs(np.corrcoef(levels.T) - np.eye(3)) < 0.4).all()
+    assert not any(row.imitated for row in rows)
+    lengths = [len(row.response or "") for row in rows]
+    assert all(abs(np.corrcoef(lengths, [row.scores[name] for row in rows])[0, 1]) < 0.4 for name in EQ_DIMENSIONS)
