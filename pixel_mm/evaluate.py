@@ -7,6 +7,7 @@
         data@test_data=ravdess test_data.root=DIR
     python -m pixel_mm.evaluate suite=emotion_behaviour model_folder=DIR data=emodb data.root=DIR
     python -m pixel_mm.evaluate suite=speech_recognition model_folder=DIR data=librispeech data.root=DIR
+    python -m pixel_mm.evaluate suite=word_confidence model_folder=DIR data=librispeech data.root=DIR
 
 The report lands in `report/` of the run folder (`paths.run`). The same command again goes on with the folds
 that are left. docs/evaluation.md says what the numbers mean.

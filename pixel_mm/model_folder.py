@@ -5,6 +5,9 @@ model.pt       the same model as TorchScript
 model.yaml     `ModelSpec`: what goes in, what comes out, in which unit, learnt from what; the other files' SHA-256
 parity.json    the measured differences between each format and the network it came from
 README.md      model card, made from the two files above
+
+A recogniser's has encoder.onnx, decoder.onnx, tokenizer.json and, where somebody fitted it, confidence.yaml
+(`pixel_mm.inference.confidence.ConfidenceMap`).
 """
 
 from collections.abc import Mapping

@@ -14,6 +14,8 @@ from typing import Any, Literal, Protocol
 import numpy as np
 
 from pixel_mm.audio import Waveform
+from pixel_mm.inference.confidence import FILE as CONFIDENCE
+from pixel_mm.inference.confidence import ConfidenceMap, word_features
 from pixel_mm.inference.seams import split_words
 from pixel_mm.inference.timed_words import Part, find_parts, make_words, own_tokens, parts_of, share_times
 from pixel_mm.inference.transcript import Word
@@ -50,6 +52,9 @@ class RecognitionEngine(Protocol):
             The words of `split_words`, times in seconds from the clip's first sample.
         """
 
+    def confidences(self, hypothesis: Hypothesis) -> list[float] | None:
+        """Calibrated confidence of the same words, 0 to 1; None where nobody has calibrated the model."""
+
 
 @dataclass(frozen=True, slots=True)
 class DecoderEngine:
@@ -59,11 +64,21 @@ class DecoderEngine:
         decoder: by onnxruntime or PyTorch.
         tokenizer: of the model.
         alignment_heads: (layer, head) of the decoder that follow the speech; none takes all of its upper half.
+        confidence: from the model's probabilities to how often words are right; None for nothing but those.
     """
 
     decoder: WatchedDecoder
     tokenizer: WhisperTokenizer
     alignment_heads: tuple[tuple[int, int], ...] = ()
+    confidence: ConfidenceMap | None = None
+
+    def confidences(self, hypothesis: Hypothesis) -> list[float] | None:
+        """Calibrated confidence of each word, if there is a map."""
+        if self.confidence is None:
+            return None
+        _, features = word_features(hypothesis, self.tokenizer)
+        found: list[float] = self.confidence(features).tolist()
+        return found
 
     def transcribe(self, waveforms: Sequence[Waveform], options: DecodingOptions) -> list[Hypothesis]:
         """Transcripts of a batch of clips, in order."""
@@ -93,6 +108,9 @@ class FasterWhisperEngine:
 
     model: Any
     tokenizer: WhisperTokenizer
+
+    def confidences(self, hypothesis: Hypothesis) -> None:
+        """None: it tells too little of its tokens."""
 
     def transcribe(self, waveforms: Sequence[Waveform], options: DecodingOptions) -> list[Hypothesis]:
         """Transcripts of clips, one after the other."""
@@ -164,7 +182,7 @@ def load_engine(folder: Path, backend: Backend | None, precision: Precision, num
         raise ModelFolderError(f"backend is '{chosen}'; it is one of {', '.join(_MARKS)}")
     if chosen == "onnx":
         decoder, tokenizer = OnnxDecoder.load(folder, precision, num_threads), load_tokenizer(folder)
-        return DecoderEngine(decoder, tokenizer, ModelSpec.read(ModelFolder(folder).spec).alignment_heads)
+        return DecoderEngine(decoder, tokenizer, *_exported_with(ModelFolder(folder)))
     if not (folder / _MARKS[chosen]).is_file():
         raise ModelFolderError(f"{folder} has no {_MARKS[chosen]}, which backend '{chosen}' needs")
     tokenizer = WhisperTokenizer.load(folder / TOKENIZER)
@@ -182,6 +200,15 @@ def _found(folder: Path) -> Backend:
         if (folder / mark).is_file():
             return backend
     raise ModelFolderError(f"{folder} holds no recogniser: none of {', '.join(_MARKS.values())}")
+
+
+def _exported_with(place: ModelFolder) -> tuple[tuple[tuple[int, int], ...], ConfidenceMap | None]:
+    """Heads that follow the speech, and the map of confidence if somebody fitted one."""
+    spec = ModelSpec.read(place.spec)
+    if CONFIDENCE not in spec.files:
+        return spec.alignment_heads, None
+    place.open(CONFIDENCE)
+    return spec.alignment_heads, ConfidenceMap.read(place.path / CONFIDENCE)
 
 
 def _ctranslate2(folder: Path, precision: Precision, num_threads: int) -> Any:

@@ -64,13 +64,15 @@ Place = tuple[int, int]
 class _Piece:
     """What was understood of a window: where it is in samples, and its words, each with the space before it.
 
-    With them, if they were asked for, the same words with their times in the window.
+    With them, if they were asked for, the same words with their times in the window, and their confidence if somebody
+    calibrated the model.
     """
 
     place: Place
     words: list[str]
     hypothesis: Hypothesis
     timed: list[Word]
+    confidences: list[float] | None
 
 
 class SpeechRecognizer:
@@ -206,7 +208,9 @@ class SpeechRecognizer:
             _cut_seam(pieces, piece)
             pieces.append(piece)
         segments = tuple(_segment(piece, stretches) for piece in pieces if piece.words)
-        return Transcript(segments, pieces[0].hypothesis.language if pieces else self.options.language, seconds)
+        language = pieces[0].hypothesis.language if pieces else self.options.language
+        calibrated = bool(pieces) and all(piece.confidences is not None for piece in pieces)
+        return Transcript(segments, language, seconds, calibrated)
 
     def _windows(self, stretches: Sequence[Place]) -> list[Place]:
         return pack(stretches, self.window_seconds, OVERLAP_SECONDS, _MAX_PAUSE_SECONDS)
@@ -225,7 +229,8 @@ class SpeechRecognizer:
                 if is_believable(hypothesis, text):
                     options = replace(options, language=hypothesis.language)
                     timed = self.engine.words(clip, hypothesis, options) if self.words else []
-                    yield _Piece(place, split_words(text), hypothesis, timed)
+                    sure = self.engine.confidences(hypothesis)
+                    yield _Piece(place, split_words(text), hypothesis, timed, sure)
 
     def _nothing(self, seconds: float) -> Transcript:
         return Transcript((), self.options.language, seconds)
@@ -250,8 +255,10 @@ def _cut_seam(pieces: Sequence[_Piece], after: _Piece) -> None:
     before = pieces[-1]
     shares = (shared / (piece.place[1] - piece.place[0]) for piece in (before, after))
     kept, left_out = join_words(before.words, after.words, *shares)
-    del before.words[kept:], before.timed[kept:]
-    del after.words[:left_out], after.timed[:left_out]
+    for known in (before.words, before.timed, before.confidences or []):
+        del known[kept:]
+    for known in (after.words, after.timed, after.confidences or []):
+        del known[:left_out]
 
 
 def _segment(piece: _Piece, stretches: Sequence[Place]) -> Segment:
@@ -261,16 +268,21 @@ def _segment(piece: _Piece, stretches: Sequence[Place]) -> Segment:
     """
     start, end = piece.place
     inside = [stretch for stretch in stretches if stretch[0] < end and stretch[1] > start]
+    own = float(np.exp(piece.hypothesis.mean_log_probability))
     segment = Segment(
         text="".join(piece.words).strip(),
         start_seconds=max(start, inside[0][0]) / SAMPLE_RATE_HZ,
         end_seconds=min(end, inside[-1][1]) / SAMPLE_RATE_HZ,
-        confidence=float(np.exp(piece.hypothesis.mean_log_probability)),
+        confidence=own if piece.confidences is None else float(np.mean(piece.confidences)),
         no_speech_probability=piece.hypothesis.no_speech_probability,
     )
     if not piece.timed:
         return segment
-    words = tuple(word.moved(start / SAMPLE_RATE_HZ) for word in piece.timed)
+    sure = piece.confidences or [word.confidence for word in piece.timed]
+    words = tuple(
+        replace(word.moved(start / SAMPLE_RATE_HZ), confidence=confidence)
+        for word, confidence in zip(piece.timed, sure, strict=True)
+    )
     return replace(segment, start_seconds=words[0].start_seconds, end_seconds=words[-1].end_seconds, words=words)
 
 

@@ -12,7 +12,7 @@ class Word:
         text: as it is written, without spaces around it.
         start_seconds: where it begins in the audio given.
         end_seconds: where it ends.
-        confidence: that it was said, 0 to 1.
+        confidence: that it was said, 0 to 1; see `Transcript.calibrated`.
     """
 
     text: str
@@ -33,7 +33,8 @@ class Segment:
         text: what was said, without spaces around it.
         start_seconds: where it begins in the audio given.
         end_seconds: where it ends.
-        confidence: mean probability of its tokens as the model has it (geometric), 0 to 1.
+        confidence: 0 to 1: what share of its words was said, if calibrated; else the mean probability (geometric) of
+            its tokens as the model has it.
         no_speech_probability: that nobody speaks, as the model has it, 0 to 1.
         words: with their times, where they were asked for; empty else.
     """
@@ -61,11 +62,13 @@ class Transcript:
         language: ISO 639-1 code that was given or, of the first speech, found; None where nobody speaks and none was
             given.
         duration_seconds: of the recording.
+        calibrated: whether confidence is how often such words are right, or only the model's own probability.
     """
 
     segments: tuple[Segment, ...]
     language: str | None
     duration_seconds: float
+    calibrated: bool = False
 
     @property
     def text(self) -> str:

@@ -1,6 +1,7 @@
 """Recognisers exported as model folders, run by onnxruntime."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,11 @@ import pytest
 from pixel_mm.exporters.parity import ParityError, make_cases
 from pixel_mm.exporters.recognition import _describe, publish_recognizer
 from pixel_mm.exporters.recognition_parity import TOLERANCES, check_recognition
+from pixel_mm.inference.confidence import ConfidenceMap
 from pixel_mm.inference.recognition_engines import DecoderEngine, load_engine
 from pixel_mm.inference.whisper_onnx import FILES, OnnxDecoder, load_tokenizer
-from pixel_mm.model_folder import ModelFolder, ModelFolderError, Provenance
-from pixel_mm.models.speech_recognition.decoding import DecodingOptions, decode
+from pixel_mm.model_folder import ModelFolder, ModelFolderError, ModelSpec, Provenance
+from pixel_mm.models.speech_recognition.decoding import DecodingOptions, Hypothesis, decode
 from pixel_mm.models.speech_recognition.torch_decoder import TorchDecoder
 from pixel_mm.whisper_tokens import TokenizerError
 from tests.models.tiny_networks import speech
@@ -37,6 +39,23 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def clips(*lengths: int) -> list[np.ndarray]:
     waveform, _ = speech(*lengths)
     return [row[:length].numpy() for row, length in zip(waveform, lengths, strict=True)]
+
+
+@pytest.mark.slow
+def test_a_map_of_confidence_in_the_folder_is_used_and_verified(folder: Path, tmp_path: Path) -> None:
+    place = ModelFolder(Path(shutil.copytree(folder, tmp_path / "model")))
+    wanted = ConfidenceMap({"word": 1.0, "lowest": 0.0, "transcript": 0.0, "no_speech": 0.0}, 0.5, "none", 9, 2, 0.1)
+    wanted.write(place.path / "confidence.yaml")
+    place.seal(ModelSpec.read(place.spec))
+    engine = load_engine(place.path, None, "int8", 1)
+    assert isinstance(engine, DecoderEngine)
+    assert engine.confidence == wanted
+    tokens = tuple(tiny_tokenizer().encode(" a b"))
+    found = engine.confidences(Hypothesis(tokens, (-0.5,) * 5, 0.1, "en"))
+    assert found == pytest.approx([1 / (1 + np.exp(-(-0.5 + 0.5)))] * 2)
+    (place.path / "confidence.yaml").write_text("bias: 9")
+    with pytest.raises(ModelFolderError, match=r"confidence\.yaml is not the file that was exported"):
+        load_engine(place.path, None, "int8", 1)
 
 
 @pytest.mark.slow

@@ -41,6 +41,7 @@ class Counting:
         self.lengths: list[float] = []
         self.options: list[DecodingOptions] = []
         self.change = change
+        self.calibrated = False
 
     def transcribe(self, waveforms: Sequence[Waveform], options: DecodingOptions) -> list[Hypothesis]:
         self.lengths += [waveform.size / RATE for waveform in waveforms]
@@ -53,6 +54,12 @@ class Counting:
             Word(f"w{number}", start / RATE, min(start / RATE + 1, waveform.size / RATE), 0.5)
             for start, number in self._heard(waveform)
         ]
+
+    def confidences(self, hypothesis: Hypothesis) -> list[float] | None:
+        """A hundredth of each number, once it is calibrated."""
+        if not self.calibrated:
+            return None
+        return [int(word[1:]) / 100 for word in self.tokenizer.decode(hypothesis.tokens).split()]
 
     def _one(self, waveform: Waveform) -> Hypothesis:
         tokens = self.tokenizer.encode(" " + " ".join(f"w{number}" for _, number in self._heard(waveform)))
@@ -119,6 +126,20 @@ def test_words_have_their_times_in_the_recording_whatever_window_they_were_heard
     for segment in found.segments:
         assert segment.start_seconds == segment.words[0].start_seconds
         assert segment.end_seconds == segment.words[-1].end_seconds
+
+
+def test_calibrated_confidence_goes_with_its_words_over_seams() -> None:
+    engine = Counting()
+    assert recognizer(engine)(numbers(2, 7), RATE).calibrated is False
+    engine.calibrated = True
+    for timed in (False, True):
+        found = recognizer(engine, words=timed)(numbers(2, 72), RATE)
+        assert found.calibrated is True
+        for segment in found.segments:
+            said = [int(word[1:]) / 100 for word in segment.text.split()]
+            assert segment.confidence == pytest.approx(np.mean(said))
+            assert [word.confidence for word in segment.words] == (said if timed else [])
+    assert recognizer(engine)(np.zeros(2 * RATE, np.float32), RATE).calibrated is False
 
 
 def test_long_audio_is_cut_in_its_pauses(tmp_path: Path) -> None:
