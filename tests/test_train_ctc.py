@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 from hydra import compose, initialize_config_dir
-from hydra.utils import instantiate
+from hydra.utils import get_method, instantiate
 from omegaconf import DictConfig
 
 from pixel_mm.cli import CONFIG_DIR
 from pixel_mm.ctc_vocabulary import CtcVocabulary
 from pixel_mm.exporters.recognition import write_configured
 from pixel_mm.exporters.trained_network import load_network
-from pixel_mm.model_folder import ModelFolderError
+from pixel_mm.model_folder import ModelFolder, ModelFolderError
 from pixel_mm.models.speech_recognition.ctc_network import CtcRecognizer
 from pixel_mm.train import fit
 from pixel_mm.training.transcript_task import TranscriptError
@@ -52,9 +52,13 @@ def test_it_is_trained_and_keeps_its_characters(tone_corpus: Path, tmp_path: Pat
     assert set("this is anger.") <= set(network.vocabulary.characters)
     with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
         run = [f"run={result.run_folder.path}", f"output={tmp_path / 'model'}"]
-        export = compose("export", ["target=recognizer", *run])
-    with pytest.raises(ModelFolderError, match="trained a CtcRecognizer"):
-        write_configured(export)
+        as_whisper, as_ctc = (compose("export", [f"target={target}", *run]) for target in ("recognizer", "ctc"))
+    with pytest.raises(ModelFolderError, match=r"trained a CtcRecognizer, no Whisper; see target=ctc"):
+        write_configured(as_whisper)
+    get_method(as_ctc.write.path)(as_ctc)
+    spec = ModelFolder(tmp_path / "model").open()
+    assert spec.output("log_probabilities").labels[1:] == network.vocabulary.characters
+    assert spec.provenance.label_source == "transcripts"
 
 
 def test_a_character_that_only_held_out_speakers_say_is_named(tone_corpus: Path, tmp_path: Path) -> None:

@@ -125,7 +125,7 @@ def _trained(cfg: DictConfig) -> tuple[WhisperRecognizer, Path, Provenance]:
         raise ModelFolderError(f"run={cfg.run} trained no recogniser; leave out target=recognizer")
     network = load_network(run, cfg.checkpoint)
     if not isinstance(network, WhisperRecognizer):
-        raise ModelFolderError(f"run={cfg.run} trained a {type(network).__name__}; target=recognizer exports Whispers")
+        raise ModelFolderError(f"run={cfg.run} trained a {type(network).__name__}, no Whisper; see target=ctc")
     return network, find_tokenizer(run, cfg.checkpoint), describe_origin(run)
 
 
