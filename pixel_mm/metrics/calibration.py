@@ -37,11 +37,39 @@ def calibration(probabilities: ArrayLike, references: ArrayLike, num_bins: int =
     # Written so that NaN fails too.
     if not (probability.min() >= 0 and np.allclose(probability.sum(axis=1), 1, atol=1e-3)):
         raise ValueError("every row of probabilities must be >= 0 and sum to 1; apply the softmax first")
-    confidence, right = probability.max(axis=1), probability.argmax(axis=1) == true
+    return _gaps(probability.max(axis=1), probability.argmax(axis=1) == true, num_bins)
+
+
+def confidence_calibration(confidences: ArrayLike, right: ArrayLike, num_bins: int = NUM_BINS) -> dict[str, float]:
+    """How far a probability of being right is from how often it is right, whatever the classes are.
+
+    Args:
+        confidences: [N], 0..1.
+        right: [N], 1 or 0.
+        num_bins: see `calibration`.
+
+    Returns:
+        As `calibration`; NaN without rows.
+
+    Raises:
+        ValueError: shapes differ, or values are not in 0..1.
+    """
+    confidence, correct = np.asarray(confidences, np.float64), np.asarray(right, np.float64)
+    if confidence.ndim != 1 or confidence.shape != correct.shape:
+        raise ValueError(f"confidences {confidence.shape} and right {correct.shape} must be two lists of one length")
+    if confidence.size == 0:
+        return dict.fromkeys(("ece", "confidence", "accuracy"), float("nan"))
+    both = np.stack([confidence, correct])
+    if not (both.min() >= 0 and both.max() <= 1):  # written so that NaN fails too
+        raise ValueError("confidences and right must lie in 0..1; leave rows without labels out")
+    return _gaps(confidence, correct, num_bins)
+
+
+def _gaps(confidence: np.ndarray, right: np.ndarray, num_bins: int) -> dict[str, float]:
     which = np.clip(np.ceil(confidence * num_bins).astype(int) - 1, 0, num_bins - 1)
     gaps = np.bincount(which, weights=right - confidence, minlength=num_bins)
     return {
-        "ece": float(np.abs(gaps).sum() / true.size),
+        "ece": float(np.abs(gaps).sum() / confidence.size),
         "confidence": float(confidence.mean()),
         "accuracy": float(right.mean()),
     }

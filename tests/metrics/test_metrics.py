@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, balanced_accuracy_score, confusion_matrix
 
-from pixel_mm.metrics.calibration import CalibrationError, calibration
+from pixel_mm.metrics.calibration import CalibrationError, calibration, confidence_calibration
 from pixel_mm.metrics.concordance import Concordance, concordance, pearson
 from pixel_mm.metrics.intervals import speaker_interval, speaker_totals
 from pixel_mm.metrics.recall import (
@@ -161,3 +161,13 @@ def test_interval_needs_two_speakers():
     assert speaker_interval(means, totals_of(np.ones(2), ["a", "a"])) is None
     with pytest.raises(ValueError, match="level"):
         speaker_interval(means, totals_of(np.ones(2), ["a", "b"]), level=95)
+
+
+def test_confidence_is_held_against_how_often_it_is_right() -> None:
+    found = confidence_calibration([0.05, 0.05, 0.95, 0.95], [1, 0, 1, 1])
+    assert found == pytest.approx({"ece": 0.25, "confidence": 0.5, "accuracy": 0.75})
+    assert np.isnan(confidence_calibration([], [])["ece"])
+    with pytest.raises(ValueError, match=r"lie in 0\.\.1"):
+        confidence_calibration([0.5, np.nan], [1, 0])
+    with pytest.raises(ValueError, match="two lists of one length"):
+        confidence_calibration([0.5], [1, 0])

@@ -135,6 +135,20 @@ class FusionDataModule(pl.LightningDataModule):
         clips = {voices.window(row).row: row for row in map(rows.__getitem__, self.parts.train) if row.clip is not None}
         return ProsodyWords([measure_prosody(voices.waveform(row), voices.level_dbfs(row)) for row in clips.values()])
 
+    def with_rows(self, rows: Sequence[FusionRow]) -> "FusionDataModule":
+        """A data module of other rows, seen as this one's: the same view, what is usual in voices, and tokenizer."""
+        other = FusionDataModule(
+            {"given": _Given(rows)},
+            batching=self._batching,
+            seed=self._seed,
+            max_bad_share=self._max_bad_share,
+            cache_gigabytes=self._cache_bytes / 1e9,
+            num_workers=self._num_workers,
+        )
+        other._reads, other._hears, other._describes = self._reads, self._hears, self._describes
+        other._made_view, other._tokenizer = self.view, self._tokenizer
+        return other
+
     def use_tokenizer(self, tokenizer: PreTrainedTokenizerBase) -> None:
         """Make tokens with this one, the language model's own; before anything is loaded."""
         self._tokenizer = tokenizer
@@ -182,6 +196,16 @@ class FusionDataModule(pl.LightningDataModule):
     def transfer_batch_to_device(self, batch: FusionBatch, device: torch.device, dataloader_idx: int) -> FusionBatch:
         """Move a batch; called by Lightning."""
         return batch.to(device, non_blocking=True)
+
+
+class _Given:
+    """Rows that are there already."""
+
+    def __init__(self, rows: Sequence[FusionRow]) -> None:
+        self.rows = list(rows)
+
+    def read(self) -> list[FusionRow]:
+        return self.rows
 
 
 def _refuse_two_kinds_of_labels(rows: Sequence[FusionRow]) -> None:
