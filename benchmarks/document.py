@@ -49,9 +49,9 @@ TOPICS: Mapping[str, tuple[str, str]] = {
     "recognition_times": (
         "Speech recognition: when words were said",
         "Clips of LibriSpeech test-other, cut in their pauses and joined at known samples, with 0 to 0.8 s between\n"
-        "them. The timing was tuned on recordings of other speakers, made the same way. An edge whose word is heard\n"
-        "differently in the joined recording than in the phrase alone is left out; how many are not is the last row.\n"
-        "Intervals are bootstrapped over recordings.",
+        "them. The timing was tuned on recordings of other speakers, made the same way. An edge beside which other\n"
+        "words are heard than in the phrases alone is left out; how many are not is the last row. Intervals are\n"
+        "bootstrapped over recordings.",
     ),
     "export_serving": (
         "Export and serving",

@@ -13,8 +13,8 @@ _BACKGROUND_HOPS = 10  # 50 ms, so that one soft moment is no background
 _LOUD_SECONDS, _BACKGROUND_SECONDS = 1.0, 2.0
 _FAR_BELOW_DB = 20.0  # the loudest of a neighbourhood counts as speech if it is not so far below the whole's
 _HEADROOM_DB = 3.0  # of a vowel's peak over what is loud
-# Quiet is what is in the lower fifth between background and loud, and 15 to 45 dB below loud.
-_QUIET_SHARE, _LEAST_DB, _MOST_DB = 0.2, 15.0, 45.0
+# Quiet is what is in the lower fifth between background and loud, at least 15 dB below loud; 35 dB below, all is.
+_QUIET_SHARE, _LEAST_DB, _MOST_DB = 0.2, 15.0, 35.0
 _SHORTEST_SECONDS = 0.03  # of a pause; stops of consonants are shorter, or all but silent
 
 

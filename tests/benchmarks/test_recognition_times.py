@@ -53,6 +53,9 @@ def test_errors_are_of_the_words_that_are_the_same() -> None:
     errors = [edge.error_seconds for edge in found]
     assert errors[:3] == pytest.approx([0.01, -0.02, 0.05])
     assert errors[3] is None
+    between = [*words[:2], Word("then", 1.1, 1.2, 1), *words[2:]]  # which of the two times is to be right?
+    found_between = edges(0, recording, lambda *_: SimpleNamespace(words=between), alone)  # type: ignore[arg-type]
+    assert [edge.error_seconds is None for edge in found_between] == [False, True, True, True]
     assert [edge.gap_seconds for edge in found] == pytest.approx([np.inf, 0.1, 0.1, np.inf])
 
 
