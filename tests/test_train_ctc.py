@@ -61,6 +61,13 @@ def test_it_is_trained_and_keeps_its_characters(tone_corpus: Path, tmp_path: Pat
     assert spec.provenance.label_source == "transcripts"
 
 
+def test_an_encoder_that_nobody_taught_to_write_is_not_exported(tmp_path: Path) -> None:
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        cfg = compose("export", ["target=recognizer", "recognizer=ctc_hubert_base", f"output={tmp_path / 'model'}"])
+    with pytest.raises(ModelFolderError, match="train it, then see target=ctc"):
+        write_configured(cfg)
+
+
 def test_a_character_that_only_held_out_speakers_say_is_named(tone_corpus: Path, tmp_path: Path) -> None:
     cfg = compose_ctc(tone_corpus, tmp_path)
     data = instantiate(cfg.datamodule)

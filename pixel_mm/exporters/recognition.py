@@ -132,6 +132,8 @@ def _trained(cfg: DictConfig) -> tuple[WhisperRecognizer, Path, Provenance]:
 def _published(cfg: DictConfig) -> tuple[WhisperRecognizer, Path, Provenance]:
     """Network with published weights, its tokenizer, and where it is from."""
     chosen = cfg.recognizer
+    if chosen.get("tokenizer") is None:
+        raise ModelFolderError("recognizer: nobody publishes this one as it writes; train it, then see target=ctc")
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(cfg.seed)
         network = instantiate(chosen.network)
