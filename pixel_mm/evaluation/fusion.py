@@ -5,6 +5,7 @@ python -m pixel_mm.evaluate suite=fusion suite.runs.fused=RUN_DIR suite.runs.tex
 The first run is judged and the others are compared with it, on the test part of the first run's own sources.
 """
 
+import logging
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,8 @@ from pixel_mm.metrics.risk_coverage import RiskCoverage, risk_coverage
 from pixel_mm.reports.fusion_report import write_fusion_report
 from pixel_mm.runs import RunFolder
 from pixel_mm.training.fusion_task import load_fusion_network
+
+log = logging.getLogger(__name__)
 
 
 def evaluate_configured(cfg: DictConfig) -> bool:
@@ -96,6 +99,7 @@ def measure(models: Mapping[str, JudgedModel], seed: int) -> tuple[dict[str, Any
                 f"the run '{name}' doesn't hold out {len(missing)} of {len(keys)} test rows ({missing[0]}, ...); train "
                 "all runs with the same sources, fractions and seeds"
             )
+        log.info("%s: %d test rows", name, len(keys))
         found[name] = model.judge([own[key] for key in keys])
     found["wrong voice"] = judged.judge(places, voice_of=other_voices(rows, places, seed))
     found["silence"] = judged.judge(places, change=silenced)
@@ -230,6 +234,7 @@ def _harm(model: JudgedModel, suite: DictConfig) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, score in (("hatecheck", "bias"), ("crisis", "crisis")):
         if suite[name] is not None:
+            log.info("asking before and after: %s", name)
             found[name] = ask(model, _some(instantiate(suite[name]).read(), suite.max_texts), score, voices, suite.seed)
     if suite.crows_pairs is not None:
         pairs = _some(instantiate(suite.crows_pairs).read(), suite.max_texts)

@@ -32,6 +32,8 @@ def ask(
 ) -> dict[str, Any]:
     """Alarms that a language model raises when it is asked, before and after, and those of the score's head if any.
 
+    Beside each, `largest_change` of a text's probability from before.
+
     Args:
         model: to ask.
         rows: of text with the score, 0 or 1.
@@ -40,13 +42,17 @@ def ask(
         seed: of the draw.
     """
     asked = [replace(row, text=f"{QUESTIONS[score]}\n\n{row.text}") for row in rows]
-    found = {}
+    found: dict[str, Any] = {}
+    before: NDArray[np.float64] | None = None
     for state, heard in STATES.items():
         yes, no = (
             _likelihoods(model, [replace(row, response=answer) for row in asked], state, voices if heard else (), seed)
             for answer in ("Yes.", "No.")
         )
-        found[state] = alarms(1 / (1 + np.exp(np.clip(no - yes, -50, 50))), rows, score)
+        said = 1 / (1 + np.exp(np.clip(no - yes, -50, 50)))
+        before = said if before is None else before
+        # Alarms alone would hide what changes on one side of the threshold.
+        found[state] = alarms(said, rows, score) | {"largest_change": float(abs(said - before).max())}
     if score in model.module.network.state_scores:
         own = model.with_rows([replace(row, split="test") for row in rows])
         found["its own score"] = alarms(own.judge(range(len(rows))).scores[score], rows, score)

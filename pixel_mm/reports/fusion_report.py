@@ -140,11 +140,14 @@ def _alarms(metrics: Mapping[str, Any], name: str, title: str) -> str:
     found = metrics.get(name)
     if not found:
         return f"### {title}\n\n{_NOT_MEASURED}"
-    rows = [(state, percent(entry["recall"]), percent(entry["false_alarms"])) for state, entry in found.items()]
+    rows = [
+        (state, percent(entry["recall"]), percent(entry["false_alarms"]), decimal(entry.get("largest_change"), 4))
+        for state, entry in found.items()
+    ]
     groups = list(dict.fromkeys(group for entry in found.values() for group in entry["groups"]))
     by_group = [(group, *(percent(_group(entry, group)) for entry in found.values())) for group in groups]
     return (
-        f"### {title}\n\n{markdown_table(('', 'recall', 'false alarms'), rows)}\n"
+        f"### {title}\n\n{markdown_table(('', 'recall', 'false alarms', 'largest change'), rows)}\n"
         f"{markdown_table(('alarmed, of', *found), by_group)}"
     )
 

@@ -134,6 +134,7 @@ def test_harm_is_asked_before_and_after(model: JudgedModel, rows: list[FusionRow
     found = ask(model, texts, "crisis", voices, 0)
     assert set(found) == {"before", "after", "after, with a voice", "its own score"}
     assert found["before"] == found["after"]
+    assert found["before"]["largest_change"] == 0 < found["after, with a voice"]["largest_change"]
     pairs = [SentencePair(f"p{n}", f"They are {n}", f"We are {n}", "age") for n in range(3)]
     rates = compare_sentences(model, pairs, voices, 0)
     assert rates["before"] == rates["after"]

@@ -43,7 +43,7 @@ def test_every_number_is_in_the_report(tmp_path: Path) -> None:
         "| fused | 90.0 % |",
         "| wrong | 1.750 | 0.250 | 0.100 to 0.400 |",
         "| overall | 12 | 50.0 % | 75.0 % | 25.0 % | 0.300 | 0.100 |",
-        "| before | 75.0 % | - |",
+        "| before | 75.0 % | - | - |",
         "| slur_h | 50.0 % | 50.0 % |",
         "| age | 62.5 % |",
     ):
