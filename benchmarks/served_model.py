@@ -4,7 +4,7 @@ import csv
 import json
 import subprocess
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from pixel_mm.serving.environment import TritonEnvironment
 from pixel_mm.serving.server import TritonServer
 
 MODEL = "emotion"
+_ATTEMPTS = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +58,23 @@ def write_requests(path: Path, waveforms: Sequence[NDArray[np.float32]], lengths
     path.write_text(json.dumps({"data": data}), encoding="utf-8")
 
 
-def generate_load(server: TritonServer, requests: Path, concurrency: int, count: int) -> Load:
+def generate_load(
+    server: TritonServer, requests: Path, concurrency: int, count: int, patience_seconds: float = 30.0
+) -> Load:
     """Keep so many requests under way until so many were answered.
+
+    The load generator can miss the answer that it waits for as its last, and would then wait for ever: where nothing
+    more is answered, it is ended and tried again.
 
     Args:
         server: to ask, over gRPC.
         requests: what `write_requests` wrote; taken in turn.
         concurrency: requests under way.
         count: requests to be answered.
+        patience_seconds: without an answer, until it is tried again.
 
     Raises:
-        RuntimeError: the load generator failed; the message is its own.
+        RuntimeError: the load generator failed, or stopped asking three times; the message is its own.
     """
     environment = TritonEnvironment.ensure()
     with tempfile.TemporaryDirectory() as folder:
@@ -75,9 +82,39 @@ def generate_load(server: TritonServer, requests: Path, concurrency: int, count:
         command = [str(environment.perf_analyzer), "-m", MODEL, "-u", server.grpc_url, "-i", "grpc", "-b", "1"]
         command += ["--input-data", str(requests), "--request-count", str(count), "-f", str(report)]
         command += ["--concurrency-range", str(concurrency)]
-        done = subprocess.run(command, env=environment.variables(), capture_output=True, text=True, check=False)
-        if done.returncode or not report.is_file():
-            raise RuntimeError(f"{' '.join(command)}\n{(done.stdout + done.stderr)[-2000:]}")
-        with report.open(encoding="utf-8", newline="") as file:
-            row = next(csv.DictReader(file))
-    return Load(float(row["Inferences/Second"]), float(row["p95 latency"]) / 1000)
+        for _ in range(_ATTEMPTS):
+            done = _watch(command, environment.variables(), lambda: _answered(server), patience_seconds)
+            if done is None:
+                continue
+            if done.returncode or not report.is_file():
+                raise RuntimeError(f"{' '.join(command)}\n{done.stdout[-2000:]}")
+            with report.open(encoding="utf-8", newline="") as file:
+                row = next(csv.DictReader(file))
+            return Load(float(row["Inferences/Second"]), float(row["p95 latency"]) / 1000)
+    raise RuntimeError(f"{' '.join(command)}\nstopped asking {_ATTEMPTS} times")
+
+
+def _watch(
+    command: Sequence[str], variables: Mapping[str, str], answered: Callable[[], float], patience_seconds: float
+) -> subprocess.CompletedProcess[str] | None:
+    """Run a command to its end; None where nothing more was answered and it was killed."""
+    with subprocess.Popen(
+        command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        last = None
+        while True:
+            try:
+                said, _ = process.communicate(timeout=patience_seconds)
+                return subprocess.CompletedProcess(command, process.returncode, said)
+            except subprocess.TimeoutExpired:
+                seen = answered()
+                if seen == last:
+                    process.kill()
+                    return None
+                last = seen
+
+
+def _answered(server: TritonServer) -> float:
+    """Requests that the server has answered since it was started."""
+    lines = server.metrics().splitlines()
+    return sum(float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith("nv_inference_request_success{"))

@@ -14,7 +14,7 @@ from pixel_mm.exporters.graph_file import save_graph
 from pixel_mm.exporters.onnx import OPSET_VERSION, quietly
 from pixel_mm.exporters.portable import make_portable
 from pixel_mm.models.speech_recognition.decoder import Cache
-from pixel_mm.models.speech_recognition.network import WhisperRecognizer, attended_frames
+from pixel_mm.models.speech_recognition.network import WhisperRecognizer
 
 _FREE = torch.export.Dim.DYNAMIC
 
@@ -58,13 +58,15 @@ class DecoderGraph(nn.Module):
             caches: what the encoder gave, then what the step before gave: float32 [B, H, P, 64], P may be 0.
 
         Returns:
-            Scores float32 [B, N, V]; where each head looked, float32 [B, L, H, N, F]; keys and values of all tokens.
+            Scores float32 [B, N, V]; where each head looked, float32 [B, L, H, N, frames of the utterances' own]; keys
+            and values of all tokens.
         """
         decoder = self.network.decoder
         pairs: Cache = tuple(zip(caches[::2], caches[1::2], strict=True))
         speech, past = pairs[: decoder.num_layers], pairs[decoder.num_layers :]
-        attended = attended_frames(num_frames, speech[0][0].shape[2])
+        attended = self.network.attended(num_frames, speech[0][0].shape[2])
         hidden, present, looks = decoder.watch(tokens, speech, attended, past)
+        looks = looks[..., self.network.num_rest_frames :]
         return (decoder.logits(hidden), looks, *(tensor for pair in present for tensor in pair))
 
 

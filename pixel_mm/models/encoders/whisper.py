@@ -112,11 +112,19 @@ class WhisperEncoder(SpeechEncoder):
         hidden = hidden + self.embed_positions.weight[: hidden.shape[1]]
         return EncoderStates((zero_padding(hidden, padding_mask(num_frames, hidden.shape[1])),), num_frames)
 
-    def forward_from(self, state: Tensor, num_frames: Tensor, depth: int, until: int | None = None) -> EncoderStates:
-        """States `depth` + 1 to `until`. See `SpeechEncoder`."""
+    def forward_from(
+        self,
+        state: Tensor,
+        num_frames: Tensor,
+        depth: int,
+        until: int | None = None,
+        attended: Tensor | None = None,
+    ) -> EncoderStates:
+        """States `depth` + 1 to `until`. See `SpeechEncoder`; `attended` as in `WhisperLayer`, None is what is real."""
         until = self.num_layers if until is None else until
         real = padding_mask(num_frames, state.shape[1])
-        attended = None if real is None else real[:, None, None, :]
+        if attended is None and real is not None:
+            attended = real[:, None, None, :]
         states, hidden = [], state
         for number in range(depth + 1, until + 1):
             hidden = self.layers[number - 1](hidden, attended)
@@ -139,7 +147,7 @@ class WhisperLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, hidden: Tensor, attended: Tensor | None) -> Tensor:
-        """float [B, F, D] to float [B, F, D]; `attended` bool [B, 1, 1, F] says which frames may be looked at."""
+        """float [B, F, D] to float [B, F, D]; `attended` [B, 1, 1, F] as in `WhisperAttention.attend`."""
         hidden = hidden + self.dropout(self.self_attn(self.self_attn_layer_norm(hidden), attended))
         return hidden + self.dropout(self.fc2(F.gelu(self.fc1(self.final_layer_norm(hidden)))))
 
@@ -171,7 +179,8 @@ class WhisperAttention(nn.Module):
             hidden: float [B, N, D], what looks.
             keys: of `keys_and_values`.
             values: of `keys_and_values`.
-            attended: bool, to be stretched to [B, heads, N, F]: where may be looked; None is everywhere.
+            attended: to be stretched to [B, heads, N, F]: bool, where may be looked, or float, what is added to the
+                scores; None is everywhere alike.
 
         Returns:
             float [B, N, D].
@@ -183,7 +192,10 @@ class WhisperAttention(nn.Module):
     def look(self, hidden: Tensor, keys: Tensor, attended: Tensor | None) -> Tensor:
         """Where is looked, float [B, heads, N, F], summing to 1 over the last axis; arguments as in `attend`."""
         scores = self._by_head(self.q_proj(hidden)) @ keys.transpose(2, 3) * (keys.shape[3] ** -0.5)
-        return (scores if attended is None else scores.masked_fill(~attended, float("-inf"))).softmax(dim=-1)
+        if attended is not None:
+            floats = attended.is_floating_point()
+            scores = scores + attended if floats else scores.masked_fill(~attended, float("-inf"))
+        return scores.softmax(dim=-1)
 
     def _by_head(self, values: Tensor) -> Tensor:
         return values.unflatten(2, (self.num_heads, -1)).transpose(1, 2)

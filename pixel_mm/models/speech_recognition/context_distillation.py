@@ -77,7 +77,8 @@ class ContextLoss(nn.Module):
         """
         frames, num_frames = student.hear(waveform, num_samples)
         logits = student.teach(lessons.tokens, frames, num_frames)
-        frame_loss = frame_error(frames, lessons.frames, num_frames)
+        rest = student.num_rest_frames
+        frame_loss = frame_error(frames[:, rest:], lessons.frames, num_frames - rest)
         token_loss = token_divergence(logits[lessons.scored], teacher.logits(lessons.hidden[lessons.scored]))
         return ContextLosses(self.frame_weight * frame_loss + self.token_weight * token_loss, frame_loss, token_loss)
 

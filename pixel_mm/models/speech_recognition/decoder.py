@@ -87,7 +87,8 @@ class WhisperDecoder(nn.Module):
         Args:
             tokens: int64 [B, N].
             speech: of `hear`.
-            attended: bool [B, 1, 1, F], frames that belong to each utterance; None where all do.
+            attended: bool [B, 1, 1, F], frames that belong to each utterance, or float, what is added to their scores;
+                None where all do alike.
             past: of `no_past`, or of the call before; P tokens.
 
         Returns:

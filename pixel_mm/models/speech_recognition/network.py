@@ -1,8 +1,9 @@
 """Whisper (Radford et al. 2022) for recognition: raw waveform in, scores of the next token out.
 
-The published network hears 30 s whatever an utterance's length, padded with silence. With `context: short` the encoder
-runs on the frames there are and half a second of silence, which is many times less work; published weights make more
-errors so until they are trained for it (`experiment=whisper_dynamic_context`).
+The published network hears 30 s whatever an utterance's length, padded with silence. With `context: short` it hears
+the frames there are, half a second of silence, and a few frames that stand for the rest of the silence (`rest_frames`),
+which is many times less work. Published weights make a few more errors so; `experiment=whisper_dynamic_context` trains
+them for it.
 """
 
 from typing import Any, Literal
@@ -17,10 +18,11 @@ from pixel_mm.models.encoders.whisper import WhisperEncoder
 from pixel_mm.models.freezing import rest_frozen_parts
 from pixel_mm.models.frontend import check_lengths, padding_mask, zero_padding
 from pixel_mm.models.speech_recognition.decoder import Cache, WhisperDecoder
+from pixel_mm.models.speech_recognition.rest_frames import REST_FRAMES, add_rest, rest_weights
 
 Context = Literal["full", "short"]
 TAIL_SAMPLES = SAMPLE_RATE_HZ // 2
-"""Silence that short context adds to an utterance: published weights look for it to find the end."""
+"""Silence that short context adds to an utterance in full: published weights look for it to find the end."""
 
 
 class WhisperRecognizer(DescribedNetwork):
@@ -29,7 +31,7 @@ class WhisperRecognizer(DescribedNetwork):
     Its state dict has the names of `transformers.WhisperForConditionalGeneration` behind `model.`.
 
     Attributes:
-        context: "full" hears 30 s, "short" the frames there are and 0.5 s of silence.
+        context: "full" hears 30 s, "short" the frames there are, 0.5 s of silence, and 64 frames for the rest of it.
     """
 
     def __init__(self, encoder: WhisperEncoder, decoder: WhisperDecoder, context: Context = "full") -> None:
@@ -79,7 +81,8 @@ class WhisperRecognizer(DescribedNetwork):
             mask_seeds: int64 [B], seeds of the encoder's random masks in training; None masks nothing.
 
         Returns:
-            Frames float [B, F, D] and their number int64 [B]; 1500 of each where the context is full.
+            Frames float [B, F, D] and their number int64 [B]: 1500 of each where the context is full; where it is short
+            the first `num_rest_frames` stand for the rest, then the utterance's own begin.
 
         Raises:
             ValueError: an utterance is shorter or longer.
@@ -99,8 +102,33 @@ class WhisperRecognizer(DescribedNetwork):
             waveform = F.pad(waveform, (0, TAIL_SAMPLES))[:, :MAX_SAMPLES]
             num_samples = (num_samples + TAIL_SAMPLES).clamp(max=MAX_SAMPLES)
         first = self.encoder.front_end(waveform, num_samples, mask_seeds, spoken)
-        rest = self.encoder.forward_from(first.states[0], first.num_frames, depth=0)
-        return EncoderStates(first.states + rest.states, first.num_frames)
+        if self.context == "short":
+            state = add_rest(first.states[0], first.num_frames, self.encoder.embed_positions.weight)
+            first = EncoderStates((state,), first.num_frames + REST_FRAMES)
+        attended = self.attended(first.num_frames, first.states[0].shape[1])
+        deeper = self.encoder.forward_from(first.states[0], first.num_frames, depth=0, attended=attended)
+        return EncoderStates(first.states + deeper.states, first.num_frames)
+
+    @property
+    def num_rest_frames(self) -> int:
+        """Frames before an utterance's own, which stand for the silence behind it."""
+        return REST_FRAMES if self.context == "short" else 0
+
+    def attended(self, num_frames: Tensor, size: int) -> Tensor | None:
+        """How much is looked at each frame; see `WhisperAttention.attend`.
+
+        Args:
+            num_frames: int64 [B], of `hear`.
+            size: F, frames of the batch.
+
+        Returns:
+            [B, 1, 1, F]: bool where the context is full, what is added to scores float32 where it is short. None where
+            all are looked at alike.
+        """
+        if self.context == "short":
+            return rest_weights(num_frames, size)
+        real = padding_mask(num_frames, size)
+        return None if real is None else real[:, None, None, :]
 
     def forward(
         self, waveform: Tensor, num_samples: Tensor, tokens: Tensor, mask_seeds: Tensor | None = None
@@ -143,12 +171,6 @@ class WhisperRecognizer(DescribedNetwork):
         Returns:
             float [B, N, V]; keys and values of all tokens so far.
         """
-        attended = attended_frames(num_frames, speech[0][0].shape[2])
+        attended = self.attended(num_frames, speech[0][0].shape[2])
         hidden, present = self.decoder(tokens, speech, attended, past)
         return self.decoder.logits(hidden), present
-
-
-def attended_frames(num_frames: Tensor, size: int) -> Tensor | None:
-    """Which frames belong to each utterance, bool [B, 1, 1, size]; None where all do."""
-    real = padding_mask(num_frames, size)
-    return None if real is None else real[:, None, None, :]

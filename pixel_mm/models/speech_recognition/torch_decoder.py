@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pixel_mm.audio import Waveform
 from pixel_mm.models.speech_recognition.decoder import Cache
-from pixel_mm.models.speech_recognition.network import WhisperRecognizer, attended_frames
+from pixel_mm.models.speech_recognition.network import WhisperRecognizer
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,13 +81,13 @@ class TorchDecoder:
             tokens: int64 [B, N], prompt and transcript, then anything.
 
         Returns:
-            float32 [B, L, H, N, F].
+            float32 [B, L, H, N, F]: the utterances' own frames alone.
         """
-        attended = attended_frames(heard.num_frames, heard.speech[0][0].shape[2])
+        attended = self._network.attended(heard.num_frames, heard.speech[0][0].shape[2])
         given = torch.from_numpy(tokens).to(heard.num_frames.device)
         decoder = self._network.decoder
         _, _, looks = decoder.watch(given, heard.speech, attended, decoder.no_past(len(tokens)))
-        found: NDArray[np.float32] = looks.float().cpu().numpy()
+        found: NDArray[np.float32] = looks[..., self._network.num_rest_frames :].float().cpu().numpy()
         return found
 
 

@@ -5,7 +5,7 @@ from transformers import WhisperConfig, WhisperFeatureExtractor, WhisperForCondi
 from pixel_mm.models.encoders.whisper import WhisperEncoder
 from pixel_mm.models.frontend import FeatureMask
 from pixel_mm.models.speech_recognition.decoder import WhisperDecoder
-from pixel_mm.models.speech_recognition.network import WhisperRecognizer, attended_frames
+from pixel_mm.models.speech_recognition.network import WhisperRecognizer
 from tests.models.tiny_networks import speech, whisper
 from tests.tiny_recognition import tiny_recognizer, tiny_tokenizer
 
@@ -63,7 +63,7 @@ def test_token_by_token_it_gives_what_it_gives_at_once() -> None:
         logits, past = network.step(TOKENS[:, start:stop], heard, num_frames, past)
         found.append(logits)
     torch.testing.assert_close(torch.cat(found, dim=1), network.teach(TOKENS, frames, num_frames), atol=1e-5, rtol=0)
-    attended, empty = attended_frames(num_frames, frames.shape[1]), network.decoder.no_past(2)
+    attended, empty = network.attended(num_frames, frames.shape[1]), network.decoder.no_past(2)
     hidden, _, looks = network.decoder.watch(TOKENS, heard, attended, empty)
     torch.testing.assert_close(hidden, network.decoder(TOKENS, heard, attended, empty)[0], atol=1e-5, rtol=0)
     assert float(looks[1, :, :, :, int(num_frames[1]) :].abs().max()) == 0.0
@@ -118,13 +118,32 @@ def test_audio_that_is_too_long_is_refused_before_it_is_padded() -> None:
 
 
 @torch.no_grad()
-def test_short_context_is_the_frames_there_are_and_half_a_second_of_silence() -> None:
+def test_short_context_is_the_rest_and_the_frames_there_are_and_half_a_second_of_silence() -> None:
     network = tiny_recognizer("short")
-    waveform, num_samples = speech(20_000, 9_001)
-    frames, num_frames = network.hear(waveform, num_samples)
-    assert num_frames.tolist() == [88, 53]  # of 20 ms, rounded up, after 8,000 more samples
-    assert frames.shape[1] == 88
-    quiet = torch.nn.functional.pad(waveform[:1, :20_000], (0, 8_000))
-    heard, _ = network.encoder(quiet, torch.tensor([28_000]))
-    torch.testing.assert_close(frames[:1], heard)
-    assert network.hear(*speech(480_000))[1].tolist() == [1500]
+    frames, num_frames = network.hear(*speech(20_000, 9_001))
+    assert num_frames.tolist() == [64 + 88, 64 + 53]  # of 20 ms, rounded up, after 8,000 more samples
+    assert frames.shape[1] == 64 + 88
+    assert network.hear(*speech(480_000))[1].tolist() == [64 + 1500]
+
+
+@torch.no_grad()
+def test_a_few_frames_stand_for_all_the_silence() -> None:
+    waveform, num_samples = speech(20_000, 64_000)
+    full, _ = tiny_recognizer("full").hear(waveform, num_samples)
+    short, _ = tiny_recognizer("short").hear(waveform, num_samples)
+    alone, _ = tiny_recognizer("full").encoder(waveform, num_samples)
+    for row, frames in enumerate((62, 200)):
+        expected = full[row, :frames]
+        error, without = (
+            float((each - expected).square().mean()) for each in (short[row, 64:][:frames], alone[row, :frames])
+        )
+        assert error < 0.05 * without
+
+
+@torch.no_grad()
+def test_the_rest_of_a_clip_that_fills_the_context_is_next_to_nothing() -> None:
+    waveform, num_samples = speech(480_000)
+    full, short = tiny_recognizer("full"), tiny_recognizer("short")
+    torch.testing.assert_close(
+        short(waveform, num_samples, TOKENS[:1]), full(waveform, num_samples, TOKENS[:1]), atol=1e-3, rtol=0
+    )
