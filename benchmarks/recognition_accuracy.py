@@ -14,9 +14,10 @@ Measures (the numbers are those of the targets), on LibriSpeech test-other, gree
 
 Word error rates are in percent, differences in points; intervals are bootstrapped over speakers, who are drawn for both
 sides alike. Clips are recognised one by one. Each model is named as in conf/recognizer; its MODEL_DIRs are written by
-`python -m pixel_mm.export target=recognizer precisions=[float32,int8]`, the one of --full with recognizer=NAME, the one
-of --short with run=RUN_DIR of experiment=whisper_dynamic_context. PYTHON is that of an environment of its own with
-faster-whisper in it. About twenty minutes for two models on two cores; --quick takes four utterances.
+`python -m pixel_mm.export target=recognizer recognizer=NAME precisions=[float32,int8]`, the one of --short with
+recognizer.network.context=short, or with run=RUN_DIR of experiment=whisper_dynamic_context. PYTHON is that of an
+environment of its own with faster-whisper in it. About twenty minutes for two models on two cores; --quick takes four
+utterances.
 """
 
 import argparse

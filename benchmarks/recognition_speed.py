@@ -10,11 +10,12 @@ Measures (the numbers are those of the targets):
      it: the pipeline on the same speech packed into 30 s, as it packs one long recording, which gives no transcript of
      an utterance
 
-Each model is named as in conf/recognizer; MODEL_DIR is written by `python -m pixel_mm.export target=recognizer` with
-run=RUN_DIR of experiment=whisper_dynamic_context, in float32 and int8. PYTHON is that of an environment of its own with
-faster-whisper in it. Both sides decode greedily on the same number of threads and take turns, so that whatever else the
-machine does meets both. What the speed costs in words is measured by the benchmark of recognition's accuracy. About ten
-minutes on two cores; --quick takes four utterances and one turn.
+Each model is named as in conf/recognizer; MODEL_DIR is written by `python -m pixel_mm.export target=recognizer
+recognizer=NAME recognizer.network.context=short precisions=[float32,int8]`, or with run=RUN_DIR of
+experiment=whisper_dynamic_context. PYTHON is that of an environment of its own with faster-whisper in it. Both sides
+decode greedily on the same number of threads and take turns, so that whatever else the machine does meets both. What
+the speed costs in words is measured by the benchmark of recognition's accuracy. About ten minutes on two cores; --quick
+takes four utterances and one turn.
 """
 
 import argparse
