@@ -36,9 +36,9 @@ TOPICS: Mapping[str, tuple[str, str]] = {
     ),
     "recognition_accuracy": (
         "Speech recognition: accuracy",
-        "LibriSpeech test-other, greedy, texts compared by Whisper's basic normaliser. Both contexts have the published\n"
-        "weights; short context was chosen on unlabelled clips of other speakers ([recognition.md](recognition.md)).\n"
-        "Intervals are bootstrapped over speakers, drawn for both sides alike.",
+        "LibriSpeech test-other, greedy, texts compared by Whisper's basic normaliser. Both contexts have\n"
+        "published weights; short context was chosen on unlabelled clips of other speakers\n"
+        "([recognition.md](recognition.md)). Intervals are bootstrapped over speakers, drawn for both sides alike.",
     ),
     "recognition_speed": (
         "Speech recognition: speed",
