@@ -85,9 +85,9 @@ class CtcVocabulary:
         return [self._classes[character] for character in normalised]
 
     def decode(self, classes: Sequence[int]) -> str:
-        """The text of the best class of each frame: repeats are one, blanks are none."""
+        """The text of the best class of each frame: repeats are one, blanks are none, spaces are single."""
         kept = [each for place, each in enumerate(classes) if place == 0 or each != classes[place - 1]]
-        return "".join(self.characters[each - 1] for each in kept if each != BLANK).strip()
+        return " ".join("".join(self.characters[each - 1] for each in kept if each != BLANK).split())
 
 
 def characters_of(texts: Iterable[str]) -> list[str]:

@@ -6,8 +6,8 @@ model.yaml     `ModelSpec`: what goes in, what comes out, in which unit, learnt 
 parity.json    the measured differences between each format and the network it came from
 README.md      model card, made from the two files above
 
-A recogniser's has encoder.onnx, decoder.onnx, tokenizer.json and, where somebody fitted it, confidence.yaml
-(`pixel_mm.inference.confidence.ConfidenceMap`).
+A recogniser's has encoder.onnx, decoder.onnx and tokenizer.json, or model.onnx and vocabulary.json (CTC), and, where
+somebody fitted it, confidence.yaml (`pixel_mm.inference.confidence.ConfidenceMap`).
 """
 
 from collections.abc import Mapping
@@ -100,6 +100,7 @@ class ModelSpec:
         outputs: in the graph's order; callers go by name.
         provenance: what it was made from.
         alignment_heads: (layer, head) of a decoder that follow the speech, by which words get their times.
+        languages: ISO 639-1 codes of what it writes down, of a recogniser whose tokenizer doesn't tell them.
         files: SHA-256 of each other file of the folder, by file name.
         format: version of this description.
     """
@@ -113,6 +114,7 @@ class ModelSpec:
     outputs: tuple[TensorSpec, ...]
     provenance: Provenance
     alignment_heads: tuple[tuple[int, int], ...] = ()
+    languages: tuple[str, ...] = ()
     files: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT_VERSION
 
@@ -175,6 +177,7 @@ class ModelSpec:
             for side in ("inputs", "outputs"):
                 values[side] = tuple(_tensor(tensor) for tensor in values[side])
             values["alignment_heads"] = tuple((layer, head) for layer, head in values.get("alignment_heads", ()))
+            values["languages"] = tuple(values.get("languages", ()))
             values["provenance"] = Provenance(**_checked(Provenance, values["provenance"]))
             return cls(**values)
         except (TypeError, ValueError) as error:

@@ -21,8 +21,8 @@ from pixel_mm.data.utterance import Utterance
 from pixel_mm.evaluation.preparation import EvaluateError
 from pixel_mm.evaluation.recognition_scores import RecognisedClip, recognition_scores
 from pixel_mm.evaluation.recognition_tracking import track
-from pixel_mm.inference.recognition_engines import DecoderEngine
 from pixel_mm.inference.speech_recognition import SpeechRecognizer
+from pixel_mm.inference.whisper_engine import DecoderEngine
 from pixel_mm.reports.recognition_report import write_recognition_report
 
 

@@ -20,8 +20,8 @@ from pixel_mm.audio import MAX_SAMPLES
 from pixel_mm.data.corpora.corpus import Corpus
 from pixel_mm.evaluation.preparation import EvaluateError
 from pixel_mm.evaluation.recognition import Sample, read_samples
-from pixel_mm.inference.confidence import FEATURES, FILE, ConfidenceMap, word_features
-from pixel_mm.inference.recognition_engines import DecoderEngine, load_engine
+from pixel_mm.inference.confidence import FEATURES, FILE, ConfidenceMap
+from pixel_mm.inference.recognition_engines import ExportedEngine, load_exported
 from pixel_mm.metrics.calibration import calibration
 from pixel_mm.metrics.error_rates import normaliser
 from pixel_mm.model_folder import ModelFolder, ModelSpec
@@ -67,15 +67,17 @@ def evaluate_configured(cfg: DictConfig) -> bool:
         EvaluateError: no model folder, clips without transcripts, no word, or for a fit a single speaker or words that
             are all right or all wrong.
         ModelFolderError: the folder is none of an exported recogniser.
+        ValueError: `suite.decoding` asks for what the model cannot do.
     """
     if cfg.model_folder is None:
         raise EvaluateError("suite needs a model to look at: give model_folder=DIR, as pixel_mm.export wrote it")
     suite, place = cfg.suite, ModelFolder(Path(cfg.model_folder))
     corpus: Corpus = instantiate(cfg.data.corpus)
     samples, bad = read_samples(corpus.read(), suite.max_clips, suite.max_bad_share)
-    engine = load_engine(place.path, "onnx", suite.precision, suite.threads)
-    assert isinstance(engine, DecoderEngine)
-    judged = judge(engine, samples, instantiate(suite.decoding, _convert_="all"), normaliser(suite.normaliser))
+    engine = load_exported(place.path, suite.precision, suite.threads)
+    options = instantiate(suite.decoding, _convert_="all")
+    engine.check(options)
+    judged = judge(engine, samples, options, normaliser(suite.normaliser))
     measured = {"the model's own probability": judged.errors(np.exp(judged.features[:, 0]))}
     if engine.confidence is not None:
         measured["the map in the folder"] = judged.errors(engine.confidence(judged.features))
@@ -91,7 +93,7 @@ def evaluate_configured(cfg: DictConfig) -> bool:
 
 
 def judge(
-    engine: DecoderEngine, samples: Sequence[Sample], options: DecodingOptions, same: Callable[[str], str]
+    engine: ExportedEngine, samples: Sequence[Sample], options: DecodingOptions, same: Callable[[str], str]
 ) -> JudgedWords:
     """Write down clips of up to 30 s and hold each word against what was said; signs alone are no words.
 
@@ -102,7 +104,7 @@ def judge(
     short = [sample for sample in samples if sample.waveform.size <= MAX_SAMPLES]
     for number, sample in enumerate(show_progress(short, "recognising", transient=True)):
         (found,) = engine.transcribe([sample.waveform], options)
-        words, rows = word_features(found, engine.tokenizer)
+        words, rows = engine.features(found)
         for row, verdict in zip(rows, right_words(words, sample.utterance.transcript or "", same), strict=True):
             if verdict is not None:
                 features.append(row)

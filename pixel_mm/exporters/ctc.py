@@ -15,12 +15,11 @@ from pixel_mm.audio import MAX_SAMPLES, MAX_SECONDS, MIN_SAMPLES, MIN_SECONDS, S
 from pixel_mm.exporters.onnx import OnnxModel, write_onnx
 from pixel_mm.exporters.parity import Arrays, Case, ParityError, RunnableModel, make_cases
 from pixel_mm.exporters.trained_network import describe_origin, load_network
+from pixel_mm.inference.ctc_engine import GRAPH, TASK, VOCABULARY
 from pixel_mm.model_folder import ModelFolder, ModelFolderError, ModelSpec, Provenance, TensorSpec
 from pixel_mm.models.speech_recognition.ctc_network import CtcRecognizer
 from pixel_mm.runs import RunFolder, atomic_path, write_json
 
-TASK = "ctc_speech_recognition"
-GRAPH, VOCABULARY = "model.onnx", "vocabulary.json"
 TOLERANCE = 1e-3
 """Largest difference of a log-probability from the network's that is allowed, in float32."""
 
@@ -28,9 +27,10 @@ _CARD = """# {name}
 
 Task: speech recognition by CTC. {encoder}, trained on {corpus}; clips of 25 ms to 30 s at 16 kHz.
 
-`model.onnx` gives the log-probability of each class in each frame of 20 ms. Class 0 is the blank, the others are the
-characters of `vocabulary.json` in order. A text is read by taking the best class of each frame, one of each run of
-the same, and leaving out the blanks.
+`python -m pixel_mm.inference.speech_recognition` writes language "{language}" with it. `model.onnx` gives the
+log-probability of each class in each frame of 20 ms. Class 0 is the blank, the others are the characters of
+`vocabulary.json` in order. A text is read by taking the best class of each frame, one of each run of the same, and
+leaving out the blanks.
 
 Transcripts can be wrong, above all of noisy, accented or overlapping speech; no figure here is an accuracy.
 
@@ -57,7 +57,7 @@ class CtcParity:
 
 
 def write_configured(cfg: DictConfig) -> None:
-    """Export as configured: `run`, `checkpoint`, `output`, `seed`, `overwrite`.
+    """Export as configured: `run`, `checkpoint`, `language`, `output`, `seed`, `overwrite`.
 
     Raises:
         RunError: `run` is no run folder.
@@ -67,12 +67,17 @@ def write_configured(cfg: DictConfig) -> None:
     network = load_network(run, cfg.checkpoint)
     if not isinstance(network, CtcRecognizer):
         raise ModelFolderError(f"run={cfg.run} trained a {type(network).__name__}, which is no CTC recogniser")
-    folder = publish_ctc(network, describe_origin(run), Path(cfg.output), cfg.seed, cfg.overwrite)
+    folder = publish_ctc(network, describe_origin(run), Path(cfg.output), cfg.language, cfg.seed, cfg.overwrite)
     print(f"model folder: {folder.path}")
 
 
 def publish_ctc(
-    network: CtcRecognizer, origin: Provenance, output: Path, seed: int = 7, overwrite: bool = False
+    network: CtcRecognizer,
+    origin: Provenance,
+    output: Path,
+    language: str = "en",
+    seed: int = 7,
+    overwrite: bool = False,
 ) -> ModelFolder:
     """Export a recogniser, check the graph against it, and put the model folder in place.
 
@@ -80,6 +85,7 @@ def publish_ctc(
         network: on the CPU.
         origin: what it was made from; its run names the model.
         output: folder to make.
+        language: ISO 639-1 code of what it writes down.
         seed: of the inputs that parity is checked on.
         overwrite: replace a folder that is there.
 
@@ -90,7 +96,7 @@ def publish_ctc(
     if not overwrite and output.exists() and (output.is_file() or any(output.iterdir())):
         raise ModelFolderError(f"output={output} exists; choose another folder, or replace it with overwrite=true")
     network = network.requires_grad_(False).eval()
-    spec = _describe(network, origin)
+    spec = _describe(network, origin, language)
     with atomic_path(output) as aside:
         aside.mkdir(parents=True)
         write_onnx(network, spec, aside / GRAPH)
@@ -102,6 +108,7 @@ def publish_ctc(
             name=spec.name,
             encoder=origin.encoder,
             corpus=origin.corpus,
+            language=language,
             difference=parity.largest_difference,
             padding=parity.largest_padding_difference,
             tolerance=parity.tolerance,
@@ -145,7 +152,7 @@ def _difference(case: str, found: Arrays, wanted: Arrays, row: int, other: int, 
     return float(np.abs(np.subtract(*scores)).max())
 
 
-def _describe(network: CtcRecognizer, origin: Provenance) -> ModelSpec:
+def _describe(network: CtcRecognizer, origin: Provenance, language: str) -> ModelSpec:
     labels = ("<blank>", *network.vocabulary.characters)
     infinity = float("inf")
     return ModelSpec(
@@ -173,4 +180,5 @@ def _describe(network: CtcRecognizer, origin: Provenance) -> ModelSpec:
             TensorSpec("num_frames", "int64", ("batch",), "frames", (1, infinity), "frames of each clip"),
         ),
         provenance=origin,
+        languages=(language,),
     )

@@ -5,7 +5,7 @@ a model folder, put there by `python -m pixel_mm.evaluate suite=word_confidence`
 own probability, which is not calibrated.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 
@@ -13,11 +13,9 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from pixel_mm.inference.seams import split_words
-from pixel_mm.inference.timed_words import find_parts, parts_of
-from pixel_mm.model_folder import ModelFolderError
+from pixel_mm.inference.timed_words import Part, find_parts
+from pixel_mm.model_folder import ModelFolder, ModelFolderError, ModelSpec
 from pixel_mm.models.speech_recognition.decoding import Hypothesis
-from pixel_mm.whisper_tokens import WhisperTokenizer
 
 FILE = "confidence.yaml"
 FEATURES = ("word", "lowest", "transcript", "no_speech")
@@ -77,22 +75,33 @@ class ConfidenceMap:
         return found
 
 
-def word_features(hypothesis: Hypothesis, tokenizer: WhisperTokenizer) -> tuple[list[str], NDArray[np.float64]]:
-    """Words of a transcript, as `split_words` gives them, and what their confidence is made of.
+def read_map(place: ModelFolder) -> ConfidenceMap | None:
+    """The map in a model folder; None if nobody has fitted one.
+
+    Raises:
+        ModelFolderError: it is damaged, or not the one that was fitted.
+    """
+    if FILE not in ModelSpec.read(place.spec).files:
+        return None
+    place.open(FILE)
+    return ConfidenceMap.read(place.path / FILE)
+
+
+def word_features(hypothesis: Hypothesis, words: Sequence[str], parts: Sequence[Part]) -> NDArray[np.float64]:
+    """What the confidence of a transcript's words is made of.
 
     Args:
         hypothesis: what was found in a clip.
-        tokenizer: of the model.
+        words: W, as `split_words` gives them.
+        parts: of the transcript.
 
     Returns:
-        W words; float64 [W, 4], `FEATURES`.
+        float64 [W, 4], `FEATURES`.
     """
-    words = split_words(tokenizer.decode(hypothesis.tokens).strip())
-    parts, _ = parts_of(hypothesis.tokens, hypothesis.log_probabilities, tokenizer)
     whole = hypothesis.mean_log_probability
     silent = np.log(max(hypothesis.no_speech_probability, _LEAST))
     rows = []
     for owner in find_parts(words, parts):
         scores = [parts[place].log_probability for place in owner] or [whole]
         rows.append((np.mean(scores), np.min(scores), whole, silent))
-    return words, np.array(rows, dtype=np.float64).reshape(-1, len(FEATURES))
+    return np.array(rows, dtype=np.float64).reshape(-1, len(FEATURES))

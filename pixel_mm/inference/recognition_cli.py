@@ -65,7 +65,9 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
         prog="python -m pixel_mm.inference.speech_recognition", description="Write down what is said."
     )
     parser.add_argument(
-        "model", metavar="MODEL_DIR", help="what python -m pixel_mm.export target=recognizer wrote; or see --backend"
+        "model",
+        metavar="MODEL_DIR",
+        help="what python -m pixel_mm.export target=recognizer or target=ctc wrote; or see --backend",
     )
     parser.add_argument("files", type=Path, nargs="+", metavar="FILES", help="audio files of any length")
     formats = parser.add_mutually_exclusive_group()

@@ -50,12 +50,7 @@ _MAX_PAUSE_SECONDS = 1.0
 _WINDOWS_AT_ONCE = 8
 _DEFAULTS = DecodingOptions()
 
-# A transcript is invented where the model hears nobody and doubts what it wrote, or repeats itself. The published
-# limits of the first two (0.6, -1) let pass what it writes of babble; these lie between babble and short clips of clean
-# speech, neither from a test set (docs/decisions.md).
-_NO_SPEECH = 0.3
-_DOUBTFUL_LOG_PROBABILITY = -0.7
-_REPEATING = 2.4
+_REPEATING = 2.4  # how much shorter compressing makes what says one thing on and on; as published for Whisper
 
 Place = tuple[int, int]
 
@@ -86,8 +81,8 @@ class SpeechRecognizer:
         words: whether segments have their words with times, for which each window is heard twice.
 
     Raises:
-        TokenizerError: the model does not know the language or the task.
-        ValueError: impossible windows, or timestamps, which this class has of its own.
+        ValueError: impossible windows, timestamps, which this class has of its own, or options that the model cannot
+            do: a language that it does not know, hot words or beams for a CTC recogniser.
     """
 
     def __init__(
@@ -106,7 +101,7 @@ class SpeechRecognizer:
             )
         if options.timestamps:
             raise ValueError("options.timestamps is for decode() alone; segments have their times without it")
-        engine.tokenizer.prompt(options.language or "en", options.task)  # refuses what the model does not know
+        engine.check(options)
         self.engine, self.voice_activity = engine, voice_activity
         self.options, self.window_seconds, self.words = options, window_seconds, words
 
@@ -124,7 +119,7 @@ class SpeechRecognizer:
         """Load a model.
 
         Args:
-            folder: see `load_engine`; mostly what `python -m pixel_mm.export target=recognizer` wrote.
+            folder: see `load_engine`; mostly what `python -m pixel_mm.export target=recognizer` or target=ctc wrote.
             backend: "onnx", "torch" or "faster-whisper"; None sees what is in the folder.
             precision: "float32", "float16" or "int8".
             num_threads: that run the model; 0 takes all cores.
@@ -135,7 +130,7 @@ class SpeechRecognizer:
         Raises:
             ModelFolderError: a file is missing or damaged, or is of another task or kind.
             PretrainedError: the voice activity detector is not installed.
-            TokenizerError: the model does not know the language or the task.
+            ValueError: the model does not know the language or the task, or cannot search like this.
         """
         engine = load_engine(Path(folder), backend, precision, num_threads)
         return cls(engine, VoiceActivity.load(), options, window_seconds, words)
@@ -225,8 +220,8 @@ class SpeechRecognizer:
             clips = [read(*place) for place in batch]
             found = self.engine.transcribe(clips, options)
             for place, clip, hypothesis in zip(batch, clips, found, strict=True):
-                text = self.engine.tokenizer.decode(hypothesis.tokens).strip()
-                if is_believable(hypothesis, text):
+                text = self.engine.text(hypothesis)
+                if is_believable(text) and not self.engine.is_doubtful(hypothesis):
                     options = replace(options, language=hypothesis.language)
                     timed = self.engine.words(clip, hypothesis, options) if self.words else []
                     sure = self.engine.confidences(hypothesis)
@@ -236,15 +231,10 @@ class SpeechRecognizer:
         return Transcript((), self.options.language, seconds)
 
 
-def is_believable(hypothesis: Hypothesis, text: str) -> bool:
-    """Whether somebody said this: not if the model hears nobody and doubts, nor if it says one thing on and on."""
-    if not text:
-        return False
-    doubtful = hypothesis.mean_log_probability < _DOUBTFUL_LOG_PROBABILITY
-    if doubtful and hypothesis.no_speech_probability > _NO_SPEECH:
-        return False
+def is_believable(text: str) -> bool:
+    """Whether somebody may have said this: it is something, and not one thing on and on."""
     written = text.encode()
-    return len(written) / len(zlib.compress(written)) <= _REPEATING
+    return bool(written) and len(written) / len(zlib.compress(written)) <= _REPEATING
 
 
 def _cut_seam(pieces: Sequence[_Piece], after: _Piece) -> None:

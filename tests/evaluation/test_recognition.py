@@ -16,9 +16,9 @@ from pixel_mm.data.utterance import Utterance
 from pixel_mm.evaluation.preparation import EvaluateError
 from pixel_mm.evaluation.recognition import compare_batches, measure, read_samples, time_components
 from pixel_mm.exporters.whisper_checkpoint import write_checkpoint
-from pixel_mm.inference.recognition_engines import DecoderEngine
 from pixel_mm.inference.speech_recognition import SpeechRecognizer
 from pixel_mm.inference.voice_activity import VoiceActivity
+from pixel_mm.inference.whisper_engine import DecoderEngine
 from pixel_mm.models.speech_recognition.decoding import DecodingOptions
 from pixel_mm.models.speech_recognition.torch_decoder import TorchDecoder
 from pixel_mm.runs import RunFolder

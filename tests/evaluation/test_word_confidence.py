@@ -17,7 +17,7 @@ from pixel_mm.evaluation import word_confidence
 from pixel_mm.evaluation.preparation import EvaluateError
 from pixel_mm.evaluation.word_confidence import JudgedWords, fit_logistic, fit_map, right_words
 from pixel_mm.inference.confidence import ConfidenceMap
-from pixel_mm.inference.recognition_engines import DecoderEngine
+from pixel_mm.inference.whisper_engine import DecoderEngine
 from pixel_mm.metrics.error_rates import normaliser
 from pixel_mm.model_folder import ModelFolder, ModelSpec, Provenance
 from pixel_mm.models.speech_recognition.decoding import DecodingOptions, Hypothesis
@@ -104,7 +104,7 @@ def test_the_command_measures_and_puts_the_map_into_the_folder(tmp_path: Path, m
     (tmp_path / "manifest.csv").write_text("\n".join(lines))
     monkeypatch.setattr(
         word_confidence,
-        "load_engine",
+        "load_exported",
         lambda *_: Parrot(SimpleNamespace(), tiny_tokenizer()),  # type: ignore[arg-type]
     )
     given = [

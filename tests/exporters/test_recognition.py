@@ -13,7 +13,8 @@ from pixel_mm.exporters.parity import ParityError, make_cases
 from pixel_mm.exporters.recognition import _describe, publish_recognizer
 from pixel_mm.exporters.recognition_parity import TOLERANCES, check_recognition
 from pixel_mm.inference.confidence import ConfidenceMap
-from pixel_mm.inference.recognition_engines import DecoderEngine, load_engine
+from pixel_mm.inference.recognition_engines import load_engine
+from pixel_mm.inference.whisper_engine import DecoderEngine
 from pixel_mm.inference.whisper_onnx import FILES, OnnxDecoder, load_tokenizer
 from pixel_mm.model_folder import ModelFolder, ModelFolderError, ModelSpec, Provenance
 from pixel_mm.models.speech_recognition.decoding import DecodingOptions, Hypothesis, decode

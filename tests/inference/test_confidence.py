@@ -1,9 +1,11 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from pixel_mm.inference.confidence import FEATURES, ConfidenceMap, word_features
+from pixel_mm.inference.confidence import FEATURES, ConfidenceMap
+from pixel_mm.inference.whisper_engine import DecoderEngine
 from pixel_mm.model_folder import ModelFolderError
 from pixel_mm.models.speech_recognition.decoding import Hypothesis
 from tests.tiny_recognition import tiny_tokenizer
@@ -13,13 +15,14 @@ MAP = ConfidenceMap({"word": 2.0, "lowest": 0.5, "transcript": 0.0, "no_speech":
 
 def test_features_of_words_are_of_their_letters() -> None:
     tokenizer = tiny_tokenizer()
+    engine = DecoderEngine(SimpleNamespace(), tokenizer)  # type: ignore[arg-type]
     tokens = tokenizer.encode(" pop, x")  # " p", "o", "p", ",", " ", "x"
     scores = (-0.1, -0.3, -0.2, -9.0, -9.0, -0.7, -0.4)
-    words, features = word_features(Hypothesis(tuple(tokens), scores, 0.01, "en"), tokenizer)
+    words, features = engine.features(Hypothesis(tuple(tokens), scores, 0.01, "en"))
     assert words == ["pop,", " x"]
     np.testing.assert_allclose(features[:, :2], [[-0.2, -0.3], [-0.7, -0.7]])
     np.testing.assert_allclose(features[:, 2:], [[np.mean(scores), np.log(0.01)]] * 2)
-    assert word_features(Hypothesis((), (-0.1,), 0.0, "en"), tokenizer)[1].shape == (0, len(FEATURES))
+    assert engine.features(Hypothesis((), (-0.1,), 0.0, "en"))[1].shape == (0, len(FEATURES))
 
 
 def test_the_map_is_a_logistic_function_of_its_features() -> None:

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from pixel_mm.exporters.whisper_checkpoint import write_checkpoint
-from pixel_mm.inference.recognition_engines import DecoderEngine, FasterWhisperEngine, load_engine
+from pixel_mm.inference.faster_whisper_engine import FasterWhisperEngine
+from pixel_mm.inference.recognition_engines import load_engine
+from pixel_mm.inference.whisper_engine import DecoderEngine
 from pixel_mm.model_folder import ModelFolderError
 from pixel_mm.models.speech_recognition.decoding import DecodingOptions, Hypothesis, decode
 from pixel_mm.models.speech_recognition.network import Context

@@ -14,6 +14,7 @@ from pixel_mm.inference.recognition_cli import main
 from pixel_mm.inference.speech_recognition import SpeechRecognizer, is_believable
 from pixel_mm.inference.transcript import Word
 from pixel_mm.inference.voice_activity import FRAME_SAMPLES, VoiceActivity
+from pixel_mm.inference.whisper_engine import is_doubtful
 from pixel_mm.models.speech_recognition.decoding import DecodingOptions, Hypothesis
 from pixel_mm.whisper_tokens import TokenizerError, WhisperTokenizer
 from tests.tiny_recognition import tiny_tokenizer
@@ -42,6 +43,15 @@ class Counting:
         self.options: list[DecodingOptions] = []
         self.change = change
         self.calibrated = False
+
+    def check(self, options: DecodingOptions) -> None:
+        self.tokenizer.prompt(options.language or "en", options.task)
+
+    def text(self, hypothesis: Hypothesis) -> str:
+        return self.tokenizer.decode(hypothesis.tokens).strip()
+
+    def is_doubtful(self, hypothesis: Hypothesis) -> bool:
+        return is_doubtful(hypothesis)
 
     def transcribe(self, waveforms: Sequence[Waveform], options: DecodingOptions) -> list[Hypothesis]:
         self.lengths += [waveform.size / RATE for waveform in waveforms]
@@ -177,15 +187,14 @@ def test_silence_gives_nothing_and_asks_nobody(tmp_path: Path) -> None:
 
 def test_what_is_invented_is_left_out() -> None:
     said = Hypothesis((1,), (-0.2, -0.2), 0.9, "en")
-    assert is_believable(said, "yes")
-    assert not is_believable(replace(said, log_probabilities=(-1.5, -1.5)), "yes")
-    assert not is_believable(
-        replace(said, log_probabilities=(-1.23,), no_speech_probability=0.35), "You're a good one."
-    )
-    assert is_believable(replace(said, log_probabilities=(-1.1,), no_speech_probability=0.2), "yes")
-    assert is_believable(replace(said, log_probabilities=(-0.3,), no_speech_probability=0.5), "yes")
-    assert not is_believable(said, "")
-    assert not is_believable(said, "and again " * 30)
+    assert not is_doubtful(said)
+    assert is_doubtful(replace(said, log_probabilities=(-1.5, -1.5)))
+    assert is_doubtful(replace(said, log_probabilities=(-1.23,), no_speech_probability=0.35))
+    assert not is_doubtful(replace(said, log_probabilities=(-1.1,), no_speech_probability=0.2))
+    assert not is_doubtful(replace(said, log_probabilities=(-0.3,), no_speech_probability=0.5))
+    assert is_believable("yes")
+    assert not is_believable("")
+    assert not is_believable("and again " * 30)
     doubtful = Counting(lambda found: replace(found, log_probabilities=(-2.0,), no_speech_probability=0.9))
     assert recognizer(doubtful)(numbers(2, 5), RATE).segments == ()
 

@@ -97,12 +97,15 @@ class Hypothesis:
         log_probabilities: of each of them, and of the end if it was reached, among the tokens that were allowed.
         no_speech_probability: that nobody speaks, as the model has it, 0 to 1.
         language: ISO 639-1 code that was given or found.
+        times: (start, end) of each token, seconds from the clip's first sample, of a model that hears and writes at a
+            time (CTC); empty of one that doesn't tell.
     """
 
     tokens: tuple[int, ...]
     log_probabilities: tuple[float, ...]
     no_speech_probability: float
     language: str
+    times: tuple[tuple[float, float], ...] = ()
 
     @property
     def mean_log_probability(self) -> float:
