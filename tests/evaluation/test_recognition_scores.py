@@ -28,6 +28,13 @@ def test_words_invented_in_silence_are_counted_and_listed() -> None:
     assert recognition_scores([heard("hush", "", "")])["scores"]["word"]["rate"] is None
 
 
+def test_transcripts_of_the_wrong_clips_are_named() -> None:
+    said = {"1": "one two three four five", "2": "six seven eight nine ten", "3": "all of this was heard well"}
+    given = said | {"1": said["2"], "2": said["1"]}
+    found = recognition_scores([heard(clip, given[clip], text) for clip, text in said.items()])
+    assert found["suspect"] == ["1", "2"]
+
+
 def test_a_limit_belongs_to_the_bucket_below() -> None:
     clips = [heard(str(seconds), "a", "a", seconds=seconds) for seconds in (2.9, 3.0, 3.1, 31.0)]
     limits = [(part["above_seconds"], part["up_to_seconds"]) for part in recognition_scores(clips)["by_length"]]
