@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from pixel_mm.audio import Waveform
+from pixel_mm.inference.doubt import is_doubtful
 from pixel_mm.inference.seams import split_words
 from pixel_mm.inference.timed_words import Part, find_parts, make_words
 from pixel_mm.inference.transcript import Word
-from pixel_mm.inference.whisper_engine import is_doubtful
 from pixel_mm.inference.whisper_onnx import TOKENIZER, Precision
 from pixel_mm.model_folder import ModelFolderError
 from pixel_mm.models.speech_recognition.decoding import DecodingOptions, Hypothesis

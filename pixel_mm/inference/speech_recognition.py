@@ -13,7 +13,6 @@ usable model or arguments.
 """
 
 import sys
-import zlib
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
@@ -37,6 +36,7 @@ from pixel_mm.audio import (
     read_audio,
     read_blocks,
 )
+from pixel_mm.inference.doubt import is_believable
 from pixel_mm.inference.recognition_engines import Backend, RecognitionEngine, load_engine
 from pixel_mm.inference.seams import join_words, split_words
 from pixel_mm.inference.transcript import Segment, Transcript, Word
@@ -49,8 +49,6 @@ MIN_WINDOW_SECONDS = 8.0
 _MAX_PAUSE_SECONDS = 1.0
 _WINDOWS_AT_ONCE = 8
 _DEFAULTS = DecodingOptions()
-
-_REPEATING = 2.4  # how much shorter compressing makes what says one thing on and on; as published for Whisper
 
 Place = tuple[int, int]
 
@@ -229,12 +227,6 @@ class SpeechRecognizer:
 
     def _nothing(self, seconds: float) -> Transcript:
         return Transcript((), self.options.language, seconds)
-
-
-def is_believable(text: str) -> bool:
-    """Whether somebody may have said this: it is something, and not one thing on and on."""
-    written = text.encode()
-    return bool(written) and len(written) / len(zlib.compress(written)) <= _REPEATING
 
 
 def _cut_seam(pieces: Sequence[_Piece], after: _Piece) -> None:

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from pixel_mm.audio import Waveform
 from pixel_mm.inference.confidence import ConfidenceMap, read_map, word_features
+from pixel_mm.inference.doubt import is_doubtful
 from pixel_mm.inference.seams import split_words
 from pixel_mm.inference.timed_words import find_parts, make_words, own_tokens, parts_of, share_times
 from pixel_mm.inference.transcript import Word
@@ -18,18 +19,6 @@ from pixel_mm.inference.word_times import time_words
 from pixel_mm.model_folder import ModelFolder, ModelFolderError, ModelSpec
 from pixel_mm.models.speech_recognition.decoding import DecodingOptions, Hypothesis, WatchedDecoder, decode
 from pixel_mm.whisper_tokens import WhisperTokenizer
-
-# A transcript is invented where the model hears nobody and doubts what it wrote. The published limits (0.6, -1) let
-# pass what it writes of babble; these lie between babble and short clips of clean speech, neither from a test set
-# (docs/decisions.md).
-_NO_SPEECH = 0.3
-_DOUBTFUL_LOG_PROBABILITY = -0.7
-
-
-def is_doubtful(hypothesis: Hypothesis) -> bool:
-    """Whether a Whisper hears nobody and doubts what it wrote."""
-    doubts = hypothesis.mean_log_probability < _DOUBTFUL_LOG_PROBABILITY
-    return doubts and hypothesis.no_speech_probability > _NO_SPEECH
 
 
 @dataclass(frozen=True, slots=True)

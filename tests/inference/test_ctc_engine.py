@@ -13,7 +13,7 @@ import soundfile
 import torch
 from hydra import compose, initialize_config_dir
 from hydra.utils import instantiate
-from transformers import HubertConfig
+from transformers import Wav2Vec2Config
 
 from pixel_mm.cli import CONFIG_DIR
 from pixel_mm.ctc_vocabulary import CtcVocabulary, VocabularyError
@@ -149,16 +149,17 @@ def test_what_it_cannot_do_is_refused_by_name(options: dict[str, Any], told: str
 
 
 def network() -> CtcRecognizer:
-    """Random, but as sure as a trained one, and all letters are about as frequent in noise."""
+    """Random, but as sure as a trained one, with all letters and words of some letters in noise."""
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        made = CtcRecognizer(wav2vec2(HubertConfig, per_frame=False), LETTERS).eval()
+        made = CtcRecognizer(wav2vec2(Wav2Vec2Config, per_frame=True), LETTERS).eval()
         heard = torch.from_numpy(noise(10.0)[0])[None]
         with torch.no_grad():
             states = made.encoder.all_states(heard, torch.tensor([heard.shape[1]])).states[-1][0]
             spread = (states - states.mean(0)).square().mean().sqrt()
             made.head.weight.copy_(1.5 * torch.randn(made.head.weight.shape) / spread)
             made.head.bias.copy_(-made.head.weight @ states.mean(0))
+            made.head.bias[-1] += 6  # spaces make words
     return made
 
 
@@ -206,7 +207,8 @@ def test_the_command_writes_all_formats_of_long_audio(
     for segment in told["segments"]:
         inside = [word["start_seconds"] for word in segment["words"]]
         assert inside == sorted(inside)
-    assert len(told["segments"]) == 3
+    assert len(told["segments"]) > 1
+    assert len(timed) > 100
     assert written("--srt").startswith("1\n00:00:00,")
     assert written("--vtt").startswith("WEBVTT\n\n00:00:00.")
     assert main([str(exported), str(path), "--language", "auto", "--beam-size", "2"]) == 2

@@ -10,11 +10,11 @@ import pytest
 import soundfile
 
 from pixel_mm.audio import AudioError, Waveform
+from pixel_mm.inference.doubt import is_believable, is_doubtful
 from pixel_mm.inference.recognition_cli import main
-from pixel_mm.inference.speech_recognition import SpeechRecognizer, is_believable
+from pixel_mm.inference.speech_recognition import SpeechRecognizer
 from pixel_mm.inference.transcript import Word
 from pixel_mm.inference.voice_activity import FRAME_SAMPLES, VoiceActivity
-from pixel_mm.inference.whisper_engine import is_doubtful
 from pixel_mm.models.speech_recognition.decoding import DecodingOptions, Hypothesis
 from pixel_mm.whisper_tokens import TokenizerError, WhisperTokenizer
 from tests.tiny_recognition import tiny_tokenizer
