@@ -35,8 +35,8 @@ SILENCE_DBFS = -70.0
 
 # Times in corpora's tables are rounded, some upwards: an end this far past the file's own is taken as the file's.
 END_TOLERANCE_SECONDS = 0.1
-# Of the largest channel's level; a mean this far below it has cancelled (one channel's polarity is inverted).
-_CANCELLED = 0.1
+CANCELLED = 0.1
+"""Of the largest channel's level; a mean this far below it has cancelled (one channel's polarity is inverted)."""
 _BLOCK_SAMPLES = 1 << 22
 _SLOPPY_HEADER_BYTES = 1024  # some writers count other chunks into the length of the sound
 _UNKNOWN_LENGTH = 1 << 40  # libsndfile gives 2**63 - 1 frames where a header does not say
@@ -104,7 +104,7 @@ def read_blocks(path: str | PathLike[str], block_seconds: float = 60.0) -> Itera
     """
     try:
         with _opened(Path(path)) as file:
-            _check_rate(file.samplerate)
+            check_rate(file.samplerate)
             resampler = soxr.ResampleStream(file.samplerate, SAMPLE_RATE_HZ, num_channels=1, quality="HQ")
             size = max(1, min(round(block_seconds * file.samplerate), _BLOCK_SAMPLES // file.channels))
             read = 0
@@ -132,8 +132,8 @@ def prepare(waveform: NDArray[Any], sample_rate_hz: float) -> Clip:
     Raises:
         AudioError: see `read_audio`.
     """
-    samples = _as_channels(np.asarray(waveform))
-    _check_rate(sample_rate_hz)
+    samples = as_channels(np.asarray(waveform))
+    check_rate(sample_rate_hz)
     if samples.shape[1] == 0:
         raise AudioError("zero-length: it has no samples")
     peak = float(np.abs(samples).max())
@@ -237,7 +237,8 @@ def _opened(path: Path) -> soundfile.SoundFile:
     return file
 
 
-def _check_rate(sample_rate_hz: float) -> None:
+def check_rate(sample_rate_hz: float) -> None:
+    """Refuse a rate that no audio for people has, with an `AudioError`."""
     if not MIN_INPUT_RATE_HZ <= sample_rate_hz <= MAX_INPUT_RATE_HZ:  # also refuses NaN
         raise AudioError(
             f"sample rate {sample_rate_hz} Hz; between {MIN_INPUT_RATE_HZ} and {MAX_INPUT_RATE_HZ} is read"
@@ -279,8 +280,12 @@ def _refuse_truncated(log: str) -> None:
             raise AudioError(f"truncated: its header promises {promised} bytes of sound, it has {present}")
 
 
-def _as_channels(samples: NDArray[Any]) -> NDArray[np.floating]:
-    """[channels, T] floating point, integers scaled by their full scale."""
+def as_channels(samples: NDArray[Any]) -> NDArray[np.floating]:
+    """[channels, T] floating point, integers scaled by their full scale.
+
+    Raises:
+        AudioError: another rank or type, or too many channels.
+    """
     if samples.ndim not in (1, 2):
         raise AudioError(f"array of shape {samples.shape}; need [samples] or [channels, samples]")
     samples = samples[np.newaxis] if samples.ndim == 1 else samples
@@ -301,7 +306,7 @@ def _mix(channels: Waveform) -> Waveform:
     mono -= mono.mean()
     if len(channels) > 1:
         levels = channels.std(axis=1, dtype=np.float64)
-        if mono.std() < _CANCELLED * levels.max():
+        if mono.std() < CANCELLED * levels.max():
             loudest = channels[levels.argmax()].astype(np.float64)
             mono = loudest - loudest.mean()
     return mono.astype(np.float32)

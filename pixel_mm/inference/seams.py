@@ -36,7 +36,7 @@ def join_words(first: Sequence[str], second: Sequence[str], first_share: float, 
     tail, head = _middle(first, first_share), _middle(second, second_share)
     # Speech is not even: look for twice the overlap's words.
     start = max(0, len(first) - 2 * tail - 1)
-    ours, theirs = [_plain(word) for word in first[start:]], [_plain(word) for word in second[: 2 * head + 1]]
+    ours, theirs = [plain_word(word) for word in first[start:]], [plain_word(word) for word in second[: 2 * head + 1]]
     match = SequenceMatcher(None, ours, theirs, autojunk=False).find_longest_match()
     if match.size >= min(_SHORTEST_MATCH, len(ours), len(theirs)) and match.size:
         half = (match.size + 1) // 2
@@ -48,5 +48,6 @@ def _middle(words: Sequence[str], share: float) -> int:
     return round(len(words) * share)
 
 
-def _plain(word: str) -> str:
+def plain_word(word: str) -> str:
+    """A word without signs and capitals, as two transcripts are compared."""
     return _NO_LETTERS.sub("", word).lower()

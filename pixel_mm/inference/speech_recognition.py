@@ -2,10 +2,12 @@
 
     python -m pixel_mm.inference.speech_recognition MODEL_DIR FILES           # text
     python -m pixel_mm.inference.speech_recognition MODEL_DIR FILES --json    # or --srt, --vtt
+    arecord -t raw -f S16_LE -r 16000 | python -m pixel_mm.inference.speech_recognition MODEL_DIR --stream
 
     recognizer = SpeechRecognizer.load("MODEL_DIR")
     recognizer(waveform, sample_rate_hz=48_000).text
     recognizer.file("three_hours.flac").segments
+    for partial in recognizer.stream(chunks, sample_rate_hz=48_000): print(partial.text, partial.tentative)
 
 Needs numpy, onnxruntime, soundfile, soxr, tokenizers, PyYAML and the network in silero-vad's wheel; neither torch,
 Lightning nor Hydra. Exit codes of the command: 0 all files transcribed, 1 some could not be (named on stderr), 2 no
@@ -13,7 +15,7 @@ usable model or arguments.
 """
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
@@ -39,6 +41,7 @@ from pixel_mm.audio import (
 from pixel_mm.inference.doubt import is_believable
 from pixel_mm.inference.recognition_engines import Backend, RecognitionEngine, load_engine
 from pixel_mm.inference.seams import join_words, split_words
+from pixel_mm.inference.streaming import PartialTranscript, StreamSettings, open_stream
 from pixel_mm.inference.transcript import Segment, Transcript, Word
 from pixel_mm.inference.voice_activity import VoiceActivity, pack, speech_stretches
 from pixel_mm.inference.whisper_onnx import Precision
@@ -186,6 +189,33 @@ class SpeechRecognizer:
                 yield path, self.file(path)
             except AudioError as error:
                 yield path, error
+
+    def stream(
+        self,
+        chunks: Iterable[NDArray[Any]],
+        sample_rate_hz: float,
+        step_seconds: float = 0.5,
+        pause_seconds: float = 0.8,
+    ) -> Iterator[PartialTranscript]:
+        """Transcribe audio while it comes, for as long as it comes.
+
+        Args:
+            chunks: [samples] or [channels, samples] each, all with as many channels, of any length; floating point or
+                full-scale integers. The stream ends where they end, in mid-word perhaps.
+            sample_rate_hz: 8 000 to 192 000.
+            step_seconds: how often what is being said is transcribed again, 0.1 to 10.
+            pause_seconds: of silence, after which all that was said is final, 0.3 to 10.
+
+        Yields:
+            Whenever something else is known: what is final, which only ever grows, and what is not. The last one has
+            the stream's `transcript`, which is empty where nobody spoke, or nothing came.
+
+        Raises:
+            ValueError: impossible options, or chunks that are one array; at once.
+            AudioError: an unsupported rate, at once; and when a chunk cannot be used, with its number.
+        """
+        settings = StreamSettings(step_seconds, pause_seconds, self.window_seconds, OVERLAP_SECONDS, self.words)
+        return open_stream(chunks, sample_rate_hz, self.engine, self.voice_activity, self.options, settings)
 
     def _transcribe(
         self, probabilities: NDArray[np.float32], num_samples: int, read: Callable[[int, int], Waveform]

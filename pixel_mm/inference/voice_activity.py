@@ -3,7 +3,7 @@
 The network is a file of the wheel `silero-vad`, which is read without importing that package: it would import torch.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from importlib import metadata
 from typing import Any
 
@@ -18,13 +18,14 @@ _CONTEXT_SAMPLES = 64  # of the frame before, which the network gets with each
 _FRAMES_AT_ONCE = 1024
 _MODEL = "silero_vad/data/silero_vad_16k_sequence.onnx"
 
-# The detector's published thresholds: speech begins above the one, and ends below the other.
-_BEGINS, _ENDS = 0.5, 0.35
-# A breath within a sentence is no pause; less than this above the threshold is a click.
-_SHORTEST_PAUSE_SECONDS = 0.3
-_SHORTEST_SPEECH_SECONDS = 0.1
-# Quiet first and last sounds of words lie outside what the detector is sure of.
-_MARGIN_SECONDS = 0.4
+SPEECH_BEGINS, SPEECH_ENDS = 0.5, 0.35
+"""The detector's published thresholds: speech begins above the one, and ends below the other."""
+SHORTEST_PAUSE_SECONDS = 0.3
+"""A breath within a sentence is no pause."""
+SHORTEST_SPEECH_SECONDS = 0.1
+"""Less than this above the threshold is a click."""
+MARGIN_SECONDS = 0.4
+"""Quiet first and last sounds of words lie outside what the detector is sure of."""
 
 
 class VoiceActivity:
@@ -67,16 +68,29 @@ class VoiceActivity:
         Returns:
             float32, one per 512 samples; the last of them padded with silence.
         """
+        hear = self.listen()
+        return np.concatenate([np.zeros(0, dtype=np.float32), *(hear(frames) for frames in _frames(blocks))])
+
+    def listen(self) -> Callable[[Waveform], NDArray[np.float32]]:
+        """Begin with a recording that comes bit by bit.
+
+        Returns:
+            What takes its next frames, float32 [N, 512] at 16 kHz, N >= 1, and gives the probabilities of those,
+            float32 [N].
+        """
         state = {name: np.zeros((1, 1, 128), dtype=np.float32) for name in ("h", "c")}
-        found = [np.zeros(0, dtype=np.float32)]
         before = np.zeros(_CONTEXT_SAMPLES, dtype=np.float32)
-        for frames in _frames(blocks):
+
+        def hear(frames: Waveform) -> NDArray[np.float32]:
+            nonlocal before
             contexts = np.concatenate([before[None], frames[:-1, -_CONTEXT_SAMPLES:]])
             before = frames[-1, -_CONTEXT_SAMPLES:]
             given = {"input": np.concatenate([contexts, frames], axis=1), **state}
+            speech: NDArray[np.float32]
             speech, state["h"], state["c"] = self._session.run(["speech_probs", "hn", "cn"], given)
-            found.append(speech)
-        return np.concatenate(found)
+            return speech
+
+        return hear
 
 
 def speech_stretches(probabilities: NDArray[np.float32], num_samples: int) -> list[tuple[int, int]]:
@@ -89,10 +103,10 @@ def speech_stretches(probabilities: NDArray[np.float32], num_samples: int) -> li
     Returns:
         (start, end) in samples, end exclusive, in order and apart.
     """
-    margin = round(_MARGIN_SECONDS * SAMPLE_RATE_HZ)
+    margin = round(MARGIN_SECONDS * SAMPLE_RATE_HZ)
     found: list[tuple[int, int]] = []
     for start, end in _spoken(probabilities):
-        if (end - start) * FRAME_SAMPLES < _SHORTEST_SPEECH_SECONDS * SAMPLE_RATE_HZ:
+        if (end - start) * FRAME_SAMPLES < SHORTEST_SPEECH_SECONDS * SAMPLE_RATE_HZ:
             continue
         first, last = max(0, start * FRAME_SAMPLES - margin), min(num_samples, end * FRAME_SAMPLES + margin)
         if found and first < found[-1][1]:
@@ -145,10 +159,10 @@ def _frames(blocks: Iterable[Waveform]) -> Iterator[Waveform]:
 
 def _spoken(probabilities: NDArray[np.float32]) -> Iterator[tuple[int, int]]:
     """First frame and end of each stretch between two pauses."""
-    shortest_pause = _SHORTEST_PAUSE_SECONDS * SAMPLE_RATE_HZ / FRAME_SAMPLES
+    shortest_pause = SHORTEST_PAUSE_SECONDS * SAMPLE_RATE_HZ / FRAME_SAMPLES
     start, last = None, 0
     for frame, probability in enumerate(probabilities):
-        if probability >= (_BEGINS if start is None else _ENDS):
+        if probability >= (SPEECH_BEGINS if start is None else SPEECH_ENDS):
             start, last = (frame if start is None else start), frame
         elif start is not None and frame - last > shortest_pause:
             yield start, last + 1
