@@ -108,7 +108,7 @@ def _parse(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--precision", choices=("float32", "float16", "int8"), default="float32")
     parser.add_argument("--threads", type=int, default=0, help="processor threads (default: all cores)")
     parser.add_argument("--window-seconds", type=float, help="longest segment, 8 to 30 (default: 28; subtitles: 8)")
-    return parser.parse_args(arguments)
+    return parser.parse_intermixed_args(arguments)  # FILES may come behind options, though there may be none
 
 
 def _stream(recognizer: SpeechRecognizer, options: argparse.Namespace) -> int:
