@@ -53,6 +53,12 @@ TOPICS: Mapping[str, tuple[str, str]] = {
         "words are heard than in the phrases alone is left out; how many are not is the last row. Intervals are\n"
         "bootstrapped over recordings.",
     ),
+    "fusion_training": (
+        "Fusion: training",
+        "Steps are forward, backward and optimiser on batches of the fusion recipe, whose encoders' frames are kept.\n"
+        "Memory is resident memory in the steps, above a process that has loaded its libraries alone, and what is\n"
+        "planned is `plan=true` without the allowance for a GPU ([training.md](training.md)).",
+    ),
     "export_serving": (
         "Export and serving",
         "The real tritonserver from wheels, whose onnxruntime backend is a stand-in for the C++ one\n"

