@@ -4,7 +4,9 @@ The chat template is the model's own. What a person said is never read as a mark
 "<|im_end|>" does not end their turn.
 """
 
+import json
 from dataclasses import dataclass
+from hashlib import sha256
 
 from transformers import PreTrainedTokenizerBase
 
@@ -49,6 +51,13 @@ def chat_tokens(
     prompt = [*start, *said, *_ids(tokenizer, after, marks=True)]
     answered = [] if answer is None else [*_ids(tokenizer, answer.strip(), marks=False), _end_of_turn(tokenizer)]
     return ChatTokens([*prompt, *answered], len(start), len(prompt))
+
+
+def tokenizer_sha256(tokenizer: PreTrainedTokenizerBase) -> str:
+    """SHA-256 over a tokenizer's vocabulary and marks, whatever version of its library wrote them down."""
+    vocabulary = sorted(tokenizer.get_vocab().items(), key=lambda entry: (entry[1], entry[0]))
+    marks = [str(tokenizer.eos_token), sorted(map(str, tokenizer.all_special_tokens))]
+    return sha256(json.dumps([vocabulary, marks]).encode()).hexdigest()
 
 
 def _frame(tokenizer: PreTrainedTokenizerBase, system: str | None) -> tuple[str, str]:

@@ -3,6 +3,7 @@
     python -m pixel_mm.export run=RUN_DIR output=DIR
     python -m pixel_mm.export run=RUN_DIR output=DIR formats=all
     python -m pixel_mm.export run=RUN_DIR target=triton repository=DIR name=emotion
+    python -m pixel_mm.export target=fusion run=RUN_DIR output=DIR
     python -m pixel_mm.export target=deployment repository=DIR output=DIR
 
 conf/target has what can be written: a model folder, a version of a model in a Triton repository (docs/triton.md), or
@@ -13,6 +14,7 @@ The run folder is what pixel_mm.train wrote. docs/export.md says what the model 
 import json
 import sys
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 from hydra.utils import instantiate
@@ -21,6 +23,7 @@ from rich.console import Console
 
 from pixel_mm.cli import explain, run
 from pixel_mm.exporters.emotion_graph import EmotionGraph
+from pixel_mm.exporters.fusion import describe_backbone, publish_fusion
 from pixel_mm.exporters.publish import Format, publish
 from pixel_mm.exporters.repository import ModelRepository
 from pixel_mm.exporters.run_clips import RunClips
@@ -28,6 +31,7 @@ from pixel_mm.exporters.trained_network import describe_origin, load_network
 from pixel_mm.model_folder import ModelFolder
 from pixel_mm.models.emotion.network import EmotionRegressor
 from pixel_mm.runs import RunFolder
+from pixel_mm.training.fusion_task import load_fusion_network
 
 UNAVAILABLE = 3
 """Exit code where a format that was asked for cannot be made on this machine; the folder holds all others."""
@@ -145,6 +149,37 @@ def write_triton_version(cfg: DictConfig) -> None:
     served = ", ".join(str(number) for number in repository.manifest().served)
     print(f"{repository.path}: version {version} added, served: {served}")
     print(f"To try it: python -m pixel_mm.serve {repository.repository}")
+
+
+def write_fusion_folder(cfg: DictConfig) -> None:
+    """Export a fused run, and say how well it went.
+
+    Raises:
+        ExportError: the run trained no fusion, or was given voices in words, which nothing here makes.
+        SystemExit: with `UNAVAILABLE`.
+        ValueError: see `publish_fusion` and `load_fusion_network`.
+    """
+    run = RunFolder(Path(cfg.run))
+    config = run.load_config()
+    if not str(config.task._target_).endswith(".FusionTask"):
+        raise ExportError(f"run={run.path} trained no fusion; leave out target=fusion, or see conf/target")
+    if config.datamodule.describes:
+        raise ExportError(f"run={run.path} read voices described in words, a baseline that is not deployed")
+    network = load_fusion_network(run, cfg.checkpoint)
+    backbone = describe_backbone(config.backbone, network.backbone.sha256)
+    origin = describe_origin(run)
+    if any(
+        node is not None and node._target_.endswith(".ConstructedPairs") for node in config.datamodule.sources.values()
+    ):
+        origin = replace(origin, label_source="constructed")
+    folder = publish_fusion(
+        network, backbone, origin, Path(cfg.output), make_formats(cfg), config.datamodule.system, cfg.seed,
+        read_metrics(run), cfg.overwrite,
+    )  # fmt: skip
+    complete = _report_parity(folder)
+    print(f"model folder: {folder.path}")
+    if not complete:
+        raise SystemExit(UNAVAILABLE)
 
 
 def _report_parity(folder: ModelFolder) -> bool:

@@ -7,7 +7,8 @@ parity.json    the measured differences between each format and the network it c
 README.md      model card, made from the two files above
 
 A recogniser's has encoder.onnx, decoder.onnx and tokenizer.json, or model.onnx and vocabulary.json (CTC), and, where
-somebody fitted it, confidence.yaml (`pixel_mm.inference.confidence.ConfidenceMap`).
+somebody fitted it, confidence.yaml (`pixel_mm.inference.confidence.ConfidenceMap`). A fused model's has
+adapter.safetensors.
 """
 
 from collections.abc import Mapping
@@ -65,7 +66,8 @@ class Provenance:
 
     Attributes:
         label_source: "rated" when people rated the dimensions it learnt, "mapped" when they come from categories,
-            "transcripts" when it learnt to write down what is said.
+            "transcripts" when it learnt to write down what is said, "constructed" when words and voices were put
+            together.
         corpus: name of the training corpus.
         synthetic: True when the corpus was made by a speech synthesiser.
         commit: git commit of the training run, or "unknown".
@@ -73,7 +75,7 @@ class Provenance:
         encoder: what the network hears with.
     """
 
-    label_source: Literal["rated", "mapped", "transcripts"]
+    label_source: Literal["rated", "mapped", "transcripts", "constructed"]
     corpus: str
     synthetic: bool
     commit: str
@@ -82,8 +84,8 @@ class Provenance:
 
     def __post_init__(self) -> None:
         """Refuse another kind of labels."""
-        if self.label_source not in ("rated", "mapped", "transcripts"):
-            raise ValueError(f"label_source is '{self.label_source}'; it is rated, mapped or transcripts")
+        if self.label_source not in (known := ("rated", "mapped", "transcripts", "constructed")):
+            raise ValueError(f"label_source is '{self.label_source}'; it is one of {', '.join(known)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +103,7 @@ class ModelSpec:
         provenance: what it was made from.
         alignment_heads: (layer, head) of a decoder that follow the speech, by which words get their times.
         languages: ISO 639-1 codes of what it writes down, of a recogniser whose tokenizer doesn't tell them.
+        fusion: of a fused model: what `pixel_mm.fusion_spec.FusionSpec` reads.
         files: SHA-256 of each other file of the folder, by file name.
         format: version of this description.
     """
@@ -115,6 +118,7 @@ class ModelSpec:
     provenance: Provenance
     alignment_heads: tuple[tuple[int, int], ...] = ()
     languages: tuple[str, ...] = ()
+    fusion: Mapping[str, Any] = field(default_factory=dict)
     files: Mapping[str, str] = field(default_factory=dict)
     format: int = FORMAT_VERSION
 
@@ -171,14 +175,14 @@ class ModelSpec:
             ModelFolderError: a field is missing, unknown or impossible; the message names it.
         """
         try:
-            values = _checked(cls, content)
+            values = checked_fields(cls, content)
             if values.get("format", FORMAT_VERSION) != FORMAT_VERSION:
                 raise ValueError(f"format {values['format']}; this version of pixel_mm reads {FORMAT_VERSION}")
             for side in ("inputs", "outputs"):
                 values[side] = tuple(_tensor(tensor) for tensor in values[side])
             values["alignment_heads"] = tuple((layer, head) for layer, head in values.get("alignment_heads", ()))
             values["languages"] = tuple(values.get("languages", ()))
-            values["provenance"] = Provenance(**_checked(Provenance, values["provenance"]))
+            values["provenance"] = Provenance(**checked_fields(Provenance, values["provenance"]))
             return cls(**values)
         except (TypeError, ValueError) as error:
             raise ModelFolderError(str(error)) from None
@@ -262,8 +266,12 @@ def _plain(value: Any) -> Any:
 _SCALARS: dict[object, tuple[type, ...]] = {str: (str,), int: (int,), float: (int, float), bool: (bool,)}
 
 
-def _checked(cls: type, content: object) -> dict[str, Any]:
-    """A mapping that has the fields of the dataclass `cls`, scalars of the right type."""
+def checked_fields(cls: type, content: object) -> dict[str, Any]:
+    """A mapping that has the fields of the dataclass `cls`, scalars of the right type.
+
+    Raises:
+        ValueError: it is none; names the field.
+    """
     if not isinstance(content, dict):
         raise ValueError(f"{cls.__name__} should be a mapping, found {type(content).__name__}")
     known = {item.name: item for item in fields(cls)}
@@ -279,7 +287,7 @@ def _checked(cls: type, content: object) -> dict[str, Any]:
 
 
 def _tensor(content: object) -> TensorSpec:
-    values = _checked(TensorSpec, content)
+    values = checked_fields(TensorSpec, content)
     for key in ("axes", "range", "labels"):
         if key in values:
             values[key] = tuple(values[key])

@@ -29,3 +29,20 @@ def tiny_model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.tiny_emotion import publish_tiny
 
     return publish_tiny(tmp_path_factory.mktemp("exported") / "emotion")
+
+
+@pytest.fixture(scope="session")
+def tiny_fusion_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Model folder of a fused model with cross-attention, ONNX and TorchScript; copy it before changing it."""
+    from tests.tiny_fusion_folder import publish_tiny_fusion
+
+    return publish_tiny_fusion(tmp_path_factory.mktemp("fused") / "model", formats=("onnx", "torchscript"))
+
+
+@pytest.fixture(scope="session")
+def tiny_soft_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Model folder of a fused model with soft tokens, ONNX alone; copy it before changing it."""
+    from tests.models.fusion.tiny_fusion import SOFT_TOKENS
+    from tests.tiny_fusion_folder import publish_tiny_fusion
+
+    return publish_tiny_fusion(tmp_path_factory.mktemp("soft") / "model", adapter=SOFT_TOKENS)

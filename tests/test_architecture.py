@@ -20,7 +20,7 @@ FORBIDDEN = {
 }
 GROUND_FLOOR = (
     "audio", "model_folder", "pretrained", "runs", "metrics", "reports", "environment", "precision", "whisper_tokens",
-    "chat", "ctc_vocabulary",
+    "chat", "ctc_vocabulary", "fusion_spec",
 )  # fmt: skip
 COMMANDS = ("train", "evaluate", "export", "serve", "repository", "training", "evaluation")
 UPPER_FLOORS = ("data", "models", "exporters", "inference", "cli", *COMMANDS)

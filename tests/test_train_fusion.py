@@ -4,17 +4,26 @@ import csv
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hydra import compose, initialize_config_dir
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
 from pixel_mm.cli import CONFIG_DIR
 from pixel_mm.evaluation.fusion import evaluate_configured
 from pixel_mm.evaluation.preparation import EvaluateError
+from pixel_mm.export import ExportError
+from pixel_mm.export import main as write
+from pixel_mm.inference.fusion_reply import GenerationOptions
+from pixel_mm.inference.multimodal_fusion import MultimodalPixel
+from pixel_mm.model_folder import ModelFolder, ModelFolderError
+from pixel_mm.serving.server import TritonServer
 from pixel_mm.train import TrainResult, fit
 from pixel_mm.training.fusion_task import FusionTaskError, load_fusion_network
+from tests.tone_corpus import tone
 from tests.training_runs import compose_tiny, compose_train, same, tiny_overrides, weights
+from tests.triton.fused_turns import ask
 
 PARTS = "{validation: 0.25, test: 0.5}"
 
@@ -58,6 +67,11 @@ def compose_suite(runs: Path, *overrides: str) -> DictConfig:
         return compose("evaluate", ["suite=fusion", f"paths.run={runs / 'evaluation'}", *overrides])
 
 
+def write_as_configured(*overrides: str) -> None:
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        write(compose("export", list(overrides)))
+
+
 @pytest.mark.slow
 def test_a_run_is_trained_and_judged(tone_corpus: Path, emobank: Path, tmp_path: Path) -> None:
     fused = train(tone_corpus, emobank, tmp_path / "fused")
@@ -88,6 +102,43 @@ def test_a_run_is_trained_and_judged(tone_corpus: Path, emobank: Path, tmp_path:
     text_of_report = (report / "report.md").read_text(encoding="utf-8")
     assert "figures/attention_1.png" in text_of_report
     assert text_of_report.count("Not measured in this run.") == 2  # HateCheck and CrowS-Pairs
+
+
+@pytest.mark.slow
+@pytest.mark.triton
+def test_a_run_goes_all_the_way_to_a_server(tone_corpus: Path, emobank: Path, tmp_path: Path) -> None:
+    run = train(tone_corpus, emobank, tmp_path / "fused", "model.layers=[5,7]").run_folder
+    own = [f"suite.runs.fused={run.path}", "suite.masked_distress=null", "suite.crisis=null", "suite.max_pictures=0"]
+    assert evaluate_configured(compose_suite(tmp_path, *own))
+    folder, repository = tmp_path / "model", tmp_path / "repository"
+    write_as_configured("target=fusion", f"run={run.path}", f"output={folder}")
+    write_as_configured("target=triton_fusion", f"model_folder={folder}", f"repository={repository}")
+    assert {"model.onnx", "model.pt", "adapter.safetensors"} <= set(ModelFolder(folder).open().files)
+    voice = tone("sadness", 200.0, 1.2, np.random.default_rng(0))
+    options = GenerationOptions(max_tokens=6)
+    reply = MultimodalPixel.load(folder).respond("I'm fine.", voice, sample_rate_hz=16_000, options=options).finish()
+    assert {"valence", "arousal", "interpretation"} <= reply.scores.scores.keys()
+    with TritonServer(repository, models=("pixel",), variables={"OMP_NUM_THREADS": "1"}) as server:
+        told = ask(server.grpc_url, "pixel", text="I'm fine.", waveform=voice, sample_rate_hz=16_000, max_tokens=6)
+    assert told.reply["answer"] == reply.text == "".join(told.pieces)
+    assert told.reply["scores"] == pytest.approx(dict(reply.scores.scores), abs=1e-5)
+
+
+@pytest.mark.slow
+def test_runs_that_are_not_deployed_are_refused(tone_corpus: Path, emobank: Path, tmp_path: Path) -> None:
+    text = train(tone_corpus, emobank, tmp_path / "text", "model=fusion_text_only", "datamodule.hears=false")
+    with pytest.raises(ModelFolderError, match="nothing in it that listens"):
+        write_as_configured("target=fusion", f"run={text.run_folder.path}", f"output={tmp_path / 'model'}")
+    config = OmegaConf.load(text.run_folder.config)
+    config.datamodule.describes = True
+    OmegaConf.save(config, text.run_folder.config)
+    with pytest.raises(ExportError, match="voices described in words"):
+        write_as_configured("target=fusion", f"run={text.run_folder.path}", f"output={tmp_path / 'model'}")
+    config.task._target_ = "pixel_mm.training.emotion_task.EmotionTask"
+    OmegaConf.save(config, text.run_folder.config)
+    with pytest.raises(ExportError, match="trained no fusion"):
+        write_as_configured("target=fusion", f"run={text.run_folder.path}", f"output={tmp_path / 'model'}")
+    assert not (tmp_path / "model").exists()
 
 
 @pytest.mark.slow

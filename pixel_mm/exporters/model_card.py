@@ -48,11 +48,24 @@ def model_card(
         "",
         "## Inputs and outputs",
         "",
-        "| name | type | axes | range | meaning |",
-        "|---|---|---|---|---|",
-        *(_tensor_row(tensor) for tensor in (*spec.inputs, *spec.outputs)),
+        *tensor_rows(spec),
         "",
         *_metric_lines(metrics, origin.synthetic, origin.label_source),
+        *parity_lines(parities),
+        *_task_lines(parities, network),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def tensor_rows(spec: ModelSpec) -> list[str]:
+    """A table of a graph's inputs and outputs."""
+    rows = [_tensor_row(tensor) for tensor in (*spec.inputs, *spec.outputs)]
+    return ["| name | type | axes | range | meaning |", "|---|---|---|---|---|", *rows]
+
+
+def parity_lines(parities: Mapping[str, Parity]) -> list[str]:
+    """A section about how exactly each file follows the network."""
+    return [
         "## Parity",
         "",
         "Largest difference of an output from the network's, and between a clip alone and the same clip in a batch.",
@@ -64,9 +77,7 @@ def model_card(
             f"| {max(parity.largest_padding_difference.values()):.1e} | {parity.tolerance:g} |"
             for file, parity in parities.items()
         ),
-        *_task_lines(parities, network),
     ]
-    return "\n".join(lines) + "\n"
 
 
 def _task_lines(parities: Mapping[str, Parity], network: Mapping[str, float]) -> list[str]:

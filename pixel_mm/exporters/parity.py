@@ -115,10 +115,11 @@ def check_parity(
     padding = dict(differences)
     for case, reference in zip(cases, expected, strict=True):
         found = _run(label, model, spec, case.name, case.inputs)
+        _check_lengths(label, found, reference, case.name)
         _widen(differences, found, reference)
         for clip in range(len(case.inputs["num_samples"]) if len(case.inputs["num_samples"]) > 1 else 0):
             alone = _run(label, model, spec, f"clip {clip + 1} alone of {case.name}", case.alone(clip))
-            _widen(padding, {name: array[clip : clip + 1] for name, array in found.items()}, alone)
+            _widen(padding, {name: _own_part(array, clip, alone[name]) for name, array in found.items()}, alone)
     _check_values(f"{label} differs from the network", differences, tolerance)
     _check_values(f"{label} scores a clip in a batch otherwise than alone", padding, tolerance)
     return Parity(tuple(case.name for case in cases), tolerance, differences, padding)
@@ -174,6 +175,9 @@ def _run(label: str, model: RunnableModel, spec: ModelSpec, case: str, inputs: A
         if str(found[tensor.name].dtype) != tensor.dtype:
             raise ParityError(f"{label}: '{tensor.name}' is {found[tensor.name].dtype}; promised is {tensor.dtype}")
     for tensor in spec.outputs:
+        for axis, size in zip(tensor.axes, found[tensor.name].shape, strict=False):
+            if isinstance(axis, str):
+                sizes.setdefault(axis, size)  # of the outputs alone, such as frames: the same in all of them
         shape = tuple(sizes[axis] if isinstance(axis, str) else axis for axis in tensor.axes)
         if found[tensor.name].shape != shape:
             raise ParityError(f"{label}: '{tensor.name}' has shape {found[tensor.name].shape}, not {shape}, on {case}")
@@ -181,6 +185,18 @@ def _run(label: str, model: RunnableModel, spec: ModelSpec, case: str, inputs: A
         if not np.isfinite(found[tensor.name]).all():
             raise ParityError(f"{label}: '{tensor.name}' holds NaN or infinity on {case}")
     return found
+
+
+def _check_lengths(label: str, found: Arrays, expected: Arrays, case: str) -> None:
+    """Axes that the inputs don't have are as long as the network's."""
+    for name, array in found.items():
+        if array.shape != expected[name].shape:
+            raise ParityError(f"{label}: '{name}' has shape {array.shape}, not {expected[name].shape}, on {case}")
+
+
+def _own_part(batch: np.ndarray, clip: int, alone: np.ndarray) -> np.ndarray:
+    """A clip's part of a batch, without what the longest clip made longer than the same clip alone."""
+    return batch[(slice(clip, clip + 1), *(slice(size) for size in alone.shape[1:]))]
 
 
 def _widen(largest: dict[str, float], found: Arrays, expected: Arrays) -> None:

@@ -59,6 +59,8 @@ def publish(
     metrics: Mapping[str, float],
     overwrite: bool = False,
     clips: RunClips | None = None,
+    card: Callable[..., str] = model_card,
+    add: Callable[[Path], None] | None = None,
 ) -> ModelFolder:
     """Export a graph in every format, check each file against it, and put the model folder in place.
 
@@ -73,6 +75,8 @@ def publish(
         metrics: of the training run, for the model card.
         overwrite: replace a folder that is there.
         clips: of the corpus; None measures no metric.
+        card: writes the model card; called as `model_card` is.
+        add: writes more files into the folder before it is sealed, and may change what formats wrote.
 
     Raises:
         ModelFolderError: there is something at `output` already, or no format.
@@ -90,8 +94,9 @@ def publish(
         shutil.rmtree(scratch)
         folder = ModelFolder(aside)
         write_json(folder.parity, {**prover.report(), "missing": missing})
-        card = model_card(spec, prover.parities, metrics, prover.metrics)
-        folder.card.write_text(card, encoding="utf-8")
+        folder.card.write_text(card(spec, prover.parities, metrics, prover.metrics), encoding="utf-8")
+        if add is not None:
+            add(aside)
         folder.seal(spec)
     return ModelFolder(output)
 

@@ -103,12 +103,25 @@ class ModelRepository:
                 serve_versions(config, [number] if promote else manifest.served)
             check_file(config, version.path / served_as)
             manifest = manifest.with_version(number, describe_version(folder, file, version, served_as))
-            shared = shared_files(spec, buckets)
-            if self.path.exists():
-                self._add(manifest, version, config, shared)
-            else:
-                self._begin(manifest, version, config, shared)
+            self.place(manifest, version, config, shared_files(spec, buckets))
         return number
+
+    def place(self, manifest: Manifest, version: ModelFolder, config: ModelConfig, shared: Mapping[str, bytes]) -> None:
+        """Put a version in its place, the last step of publishing; the caller holds the repository's lock.
+
+        Args:
+            manifest: that has the version already.
+            version: built aside, in a folder whose name is its number.
+            config: of the model from now on.
+            shared: files that it names; see `shared_files`.
+
+        Raises:
+            RepositoryError: the model's other versions have other inputs or outputs.
+        """
+        if self.path.exists():
+            self._add(manifest, version, config, shared)
+        else:
+            self._begin(manifest, version, config, shared)
 
     def promote(self, versions: Sequence[int]) -> None:
         """Serve these versions, side by side, and no others.

@@ -22,6 +22,8 @@ WARM_UP_FOLDER = "warmup"
 SERVED_AS = {".onnx": "model.onnx", ".pt": "model.pt", ".plan": "model.plan"}
 """What a file is called in a repository, by its suffix."""
 BACKENDS = {"model.onnx": "onnxruntime", "model.pt": "pytorch", "model.plan": "tensorrt"}
+JOINER_BACKEND = "python"
+"""Runs what joins the encoder and decoder of a recogniser."""
 THREADS = {"onnxruntime": "intra_op_thread_count", "pytorch": "INTRA_OP_THREAD_COUNT"}
 """The parameter with the threads of an instance, by backend; a backend ignores any other name."""
 _TYPES = {

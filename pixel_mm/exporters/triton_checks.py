@@ -8,7 +8,14 @@ import torch
 from tritonclient.grpc import model_config_pb2
 from tritonclient.grpc.model_config_pb2 import ModelConfig
 
-from pixel_mm.exporters.triton import BACKENDS, THREADS, WARM_UP_FOLDER, TritonOptions, served_versions
+from pixel_mm.exporters.triton import (
+    BACKENDS,
+    JOINER_BACKEND,
+    THREADS,
+    WARM_UP_FOLDER,
+    TritonOptions,
+    served_versions,
+)
 
 _ITEM_BYTES = {"TYPE_FP32": 4, "TYPE_FP16": 2, "TYPE_BF16": 2, "TYPE_INT64": 8, "TYPE_INT32": 4}
 _ONNX_TYPES: dict[int, str] = {
@@ -78,9 +85,13 @@ def check_config(config: ModelConfig, folder: Path, versions: Collection[int]) -
     """
     where = f"{folder.name}/config.pbtxt"
     _require(config.name == folder.name, f"{where}: name is '{config.name}'; the folder's is '{folder.name}'")
-    known = set(BACKENDS.values())
+    known = {*BACKENDS.values(), JOINER_BACKEND}
     _require(config.backend in known, f"{where}: backend is '{config.backend}'; it is {', '.join(sorted(known))}")
-    _require(config.max_batch_size >= 1, f"{where}: max_batch_size is 0, so that dynamic_batching does nothing")
+    if config.backend == JOINER_BACKEND:
+        streams = config.model_transaction_policy.decoupled and config.max_batch_size == 0
+        _require(streams, f"{where}: what streams texts needs model_transaction_policy.decoupled and max_batch_size 0")
+    else:
+        _require(config.max_batch_size >= 1, f"{where}: max_batch_size is 0, so that dynamic_batching does nothing")
     for size in config.dynamic_batching.preferred_batch_size:
         fits = 1 <= size <= config.max_batch_size
         _require(fits, f"{where}: preferred_batch_size {size} is outside 1 to max_batch_size, {config.max_batch_size}")

@@ -99,6 +99,9 @@ class TritonEnvironment:
             "LD_LIBRARY_PATH": os.pathsep.join(str(folder) for folder in libraries),
             # torch is too large for an environment of its own: the stand-in takes the project's.
             "PIXEL_MM_TORCH": sysconfig.get_path("purelib"),
+            # What runs beside the server, and needs more than it has, runs with the project's own Python.
+            "PIXEL_MM_PYTHON": sys.executable,
+            "PIXEL_MM_PYTHONPATH": str(Path(__file__).parents[2]),
         }
 
     def lay_out_backends(self, folder: Path) -> None:

@@ -28,6 +28,11 @@ class Adapter(nn.Module):
         """Blocks by number of their layer."""
         return {}
 
+    @property
+    def arguments(self) -> dict[str, int]:
+        """What to build another one with, beside `resampler`, `hidden_size` and `layers`."""
+        return {}
+
     def hear(self, frames: AudioFrames, rows: Tensor, num_rows: int) -> Hearing:
         """What the language model is given of the voices.
 
@@ -65,11 +70,17 @@ class CrossAttentionAdapter(Adapter):
         """
         super().__init__(resampler)
         sizes = (hidden_size, resampler.size, num_heads, head_size, feed_forward_size)
+        self._arguments = {"num_heads": num_heads, "head_size": head_size, "feed_forward_size": feed_forward_size}
         self.blocks = nn.ModuleDict({str(number): GatedCrossAttention(*sizes) for number in layers})
 
     def by_layer(self) -> dict[int, GatedCrossAttention]:
         """Blocks by number of their layer."""
         return {int(name): block for name, block in self.blocks.items() if isinstance(block, GatedCrossAttention)}
+
+    @property
+    def arguments(self) -> dict[str, int]:
+        """See `Adapter`."""
+        return dict(self._arguments)
 
 
 class SoftTokenAdapter(Adapter):
@@ -101,7 +112,11 @@ class SoftTokenAdapter(Adapter):
 
     def embeddings(self, hearing: Hearing) -> Tensor:
         """Soft tokens, float [A, N, H]."""
-        tokens: Tensor = self.norm(self.projection(hearing.latents))
+        return self.embed(hearing.latents)
+
+    def embed(self, latents: Tensor) -> Tensor:
+        """Soft tokens float [A, N, H] of latents float [A, N, size]."""
+        tokens: Tensor = self.norm(self.projection(latents))
         return tokens
 
 

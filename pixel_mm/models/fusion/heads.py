@@ -96,7 +96,7 @@ class FusionHeads(nn.Module):
             dropout: in training.
         """
         super().__init__()
-        self.state_scores, self.answer_scores = tuple(state_scores), tuple(answer_scores)
+        self.state_scores, self.answer_scores, self.width = tuple(state_scores), tuple(answer_scores), width
         count = len(self.state_scores)
         if count:
             self.words = MaskedPooling(hidden_size, width, dropout)
@@ -142,18 +142,22 @@ class FusionHeads(nn.Module):
             has_text: bool [A], false where nothing was read.
             prompt: bool [A, S], tokens before the answer.
         """
-        voice = self.voice(latents, mask)
+        voice, alone = self.hear_voice(latents, mask)
         known = words * has_text[:, None]
-        alone = self.audio(voice)
         both = self.both(torch.cat((voice, known, self.top(top, prompt)), 1))
-        return self._never_below(alone, None, has_text), self._never_below(both, text, has_text)
+        return alone, self._never_below(both, text, has_text)
+
+    def hear_voice(self, latents: Tensor, mask: Tensor) -> tuple[Tensor, Readings]:
+        """Features float32 [A, width] of latents float [A, N, audio size], and what the voice says alone."""
+        voice = self.voice(latents, mask)
+        return voice, self._never_below(self.audio(voice), None, torch.ones_like(mask[:, 0]))
 
     def _never_below(self, readings: Readings, text: Readings | None, has_text: Tensor) -> Readings:
         crisis = self._crisis()
         if crisis is None:
             return readings
         assert self.unread_crisis is not None
-        base = self.unread_crisis.expand(len(has_text))
+        base = self.unread_crisis.expand(has_text.shape[0])
         if text is not None:
             base = torch.where(has_text, text.logits[:, crisis], base)
         added = base + F.softplus(readings.logits[:, crisis])

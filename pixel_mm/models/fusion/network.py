@@ -8,7 +8,7 @@ bare language model, to the bit, and so they are with an adapter that was not tr
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,26 +16,16 @@ from torch import Tensor, nn
 from pixel_mm.data.emotions import EQ_DIMENSIONS, FUSION_SCORES
 from pixel_mm.models.checkpoint import DescribedNetwork
 from pixel_mm.models.freezing import fingerprint, rest_frozen_parts, trained_parameters
-from pixel_mm.models.frontend import check_lengths, full_precision, normalise_level
+from pixel_mm.models.frontend import check_lengths
 from pixel_mm.models.fusion.adapter import Adapter, SoftTokenAdapter, choose_layers
 from pixel_mm.models.fusion.backbone import Backbone
+from pixel_mm.models.fusion.frame_source import FrameSource, HeardElsewhere, encoder_frames
 from pixel_mm.models.fusion.heads import FusionHeads, Readings
 from pixel_mm.models.fusion.hearing import Fusion, Hearing
 from pixel_mm.models.fusion.hidden_cache import HiddenStateCache
 from pixel_mm.models.fusion.layers import fuse_layers
 from pixel_mm.models.fusion.reading import FusionOutput, Pass, Prompt, choose_rows, read, read_behind
 from pixel_mm.models.fusion.resampler import AudioFrames, Resampler
-
-
-class FrameSource(Protocol):
-    """A speech encoder, or what gives frames of one: a module with these, and weights that stay as they are."""
-
-    hidden_size: int
-    frame_rate_hz: float
-    architecture: dict[str, Any]
-
-    def __call__(self, waveform: Tensor, num_samples: Tensor) -> tuple[Tensor, Tensor]:
-        """Frames float [A, F, D] and int64 [A] how many belong to each, of float32 [A, T] in 16 kHz, int64 [A]."""
 
 
 class FusionNetwork(DescribedNetwork):
@@ -115,7 +105,10 @@ class FusionNetwork(DescribedNetwork):
                 self.adapter.start_like(self.language_model.get_input_embeddings())
         audio_size = None if self.adapter is None else self.adapter.resampler.size
         self.heads = FusionHeads(self.state_scores, self.answer_scores, hidden_size, audio_size, head_width, dropout)
-        self._encoders_sha256 = {name: fingerprint(e.state_dict()) for name, e in self.encoders.items()}
+        self._encoders_sha256 = {
+            name: e.sha256 if isinstance(e, HeardElsewhere) else fingerprint(e.state_dict())
+            for name, e in self.encoders.items()
+        }
         # Routed experts work on the tokens of all rows at once: what one row is, shows in the last bits of another.
         self.rows_touch = hasattr(self.language_model.config, "num_experts_per_tok")
         self.train(self.training)
@@ -126,7 +119,7 @@ class FusionNetwork(DescribedNetwork):
         listening = None if self.adapter is None else type(self.adapter).__name__
         return {
             "backbone": self.backbone.architecture,
-            "encoders": {name: dict(source.architecture) for name, source in self._sources().items()},
+            "encoders": {name: dict(source.architecture) for name, source in self.sources().items()},
             "adapter": listening,
             "latents": None if self.adapter is None else self.adapter.resampler.architecture,
             "layers": list(self.layers),
@@ -135,7 +128,8 @@ class FusionNetwork(DescribedNetwork):
             "reads_text": self.reads_text,
         }
 
-    def _sources(self) -> dict[str, Any]:
+    def sources(self) -> dict[str, Any]:
+        """The encoders by name."""
         return dict(self.encoders.items())
 
     @property
@@ -156,7 +150,7 @@ class FusionNetwork(DescribedNetwork):
         """What the frames of each encoder depend on beside the audio, in plain types, by name."""
         return {
             name: {"weights": self._encoders_sha256[name], "architecture": dict(source.architecture)}
-            for name, source in self._sources().items()
+            for name, source in self.sources().items()
         }
 
     def anchor(self) -> Tensor:
@@ -186,9 +180,7 @@ class FusionNetwork(DescribedNetwork):
         broken = (~waveform.isfinite() & inside).any(1).nonzero().flatten().tolist()
         if broken:
             raise ValueError(f"audio {', '.join(map(str, broken))} of the batch has samples that are NaN or infinite")
-        with full_precision(waveform.device.type):
-            level = normalise_level(waveform.float().masked_fill(~inside, 0.0), num_samples)
-        return {name: encoder(level, num_samples) for name, encoder in self.encoders.items()}
+        return encoder_frames(self.encoders, waveform, num_samples)
 
     def hear(self, frames: AudioFrames, rows: Tensor, num_rows: int) -> Hearing | None:
         """Listen, once for all tokens and layers.
@@ -228,7 +220,12 @@ class FusionNetwork(DescribedNetwork):
             ValueError: hidden states are missing or not wanted; a voice of another batch; unwanted words.
         """
         self._check(prompt, has_text, hearing)
-        result = self._read(prompt, hearing, columns)
+        return self.score(self._read(prompt, hearing, columns), prompt_mask, answer_mask, has_text, hearing)
+
+    def score(
+        self, result: Pass, prompt_mask: Tensor, answer_mask: Tensor, has_text: Tensor, hearing: Hearing | None
+    ) -> FusionOutput:
+        """What the heads read from a pass; arguments as those of `forward`."""
         rows = has_text.new_empty(0, dtype=torch.int64) if hearing is None else hearing.rows
         text = audio = both = answer = None
         if self.state_scores:

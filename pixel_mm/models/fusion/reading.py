@@ -89,7 +89,7 @@ def read(model: PreTrainedModel, prompt: Prompt, fusion: Fusion, columns: Tensor
     source = {"input_ids": prompt.input_ids} if prompt.below is None else {"inputs_embeds": prompt.below}
     keep = 0 if columns is None else columns
     result = model(**source, attention_mask=prompt.attention_mask, use_cache=False, logits_to_keep=keep, fusion=fusion)
-    return Pass(result.logits, *_taken(model, fusion))
+    return Pass(result.logits, *taken(model, fusion))
 
 
 def read_behind(
@@ -113,11 +113,16 @@ def read_behind(
         logits_to_keep=columns + length,
         fusion=fusion,
     )
-    below, top = _taken(model, fusion)
+    below, top = taken(model, fusion)
     return Pass(result.logits, below[:, length:], top[:, length:])
 
 
-def _taken(model: PreTrainedModel, fusion: Fusion) -> tuple[Tensor, Tensor]:
+def taken(model: PreTrainedModel, fusion: Fusion) -> tuple[Tensor, Tensor]:
+    """`below` and `top` that a pass of the model left in its argument.
+
+    Raises:
+        FusionFitError: it did not hand the argument to its layers.
+    """
     if fusion.below is None or fusion.top is None:
         raise FusionFitError(f"backbone: {type(model).__name__} does not hand the argument 'fusion' to its layers")
     return fusion.below, fusion.top

@@ -5,7 +5,7 @@ around it, so that a latent stands for a known time and audio of any length has 
 resampler (Alayrac et al., NeurIPS 2022), which has a fixed number instead.
 """
 
-import math
+import functools
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -77,6 +77,12 @@ class Resampler(nn.Module):
         """What defines the computation beside the weights."""
         return {"latents_per_second": self.latents_per_second, "context_seconds": self.context_seconds}
 
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What to build another one with, beside the encoders and dropout, in plain types."""
+        sizes = {"size": self.size, "num_heads": self.layers[0].num_heads, "num_layers": len(self.layers)}
+        return {**sizes, **self.architecture}
+
     def forward(self, frames: AudioFrames) -> Latents:
         """Condense a batch of voices; a voice's latents don't depend on what it is batched with.
 
@@ -97,22 +103,27 @@ class Resampler(nn.Module):
             present.append(torch.arange(values.shape[1], device=values.device) < num_frames[:, None])
         keys, time, mask = torch.cat(parts, 1), torch.cat(times), torch.cat(present, 1)
         seconds = torch.where(mask, time, 0.0).amax(1)
-        latents, middle = self._latents(seconds)
+        latents, middle = self._latents(self._whole_seconds(frames), time.device)
         near = (time - middle[:, None]).abs() <= 0.5 + self.context_seconds
         belongs = middle - 0.5 < seconds[:, None]
         allowed = near & mask[:, None]
         # A latent of padding sees nothing; let it see all, rather than divide by 0. It is masked afterwards.
         allowed = allowed | ~allowed.any(2, keepdim=True)
-        latents = latents.expand(len(seconds), -1, -1)
+        latents = latents.expand(seconds.shape[0], -1, -1)
         for layer in self.layers:
             latents = layer(latents, keys.to(latents.dtype), allowed[:, None])
         return Latents(self.final_norm(latents), belongs)
 
-    def _latents(self, seconds: Tensor) -> tuple[Tensor, Tensor]:
-        """Queries [N, size] for the longest of the voices, and the middle of the second that each stands for [N]."""
-        whole = max(1, math.ceil(float(seconds.max())))
-        second = torch.arange(whole, device=seconds.device).repeat_interleave(self.latents_per_second)
-        middle = second + 0.5
+    def _whole_seconds(self, frames: AudioFrames) -> int:
+        """Seconds that hold the middle of the last frame: of the frames' axis, so that no value decides a shape."""
+        counts = [
+            _seconds_of(values.shape[1], round(1000 * self.frame_rates[name])) for name, (values, _) in frames.items()
+        ]
+        return functools.reduce(_larger, counts)
+
+    def _latents(self, whole: int, device: torch.device) -> tuple[Tensor, Tensor]:
+        """Queries [N, size] for so many seconds, and the middle of the second that each stands for [N]."""
+        middle = torch.arange(whole * self.latents_per_second, device=device) // self.latents_per_second + 0.5
         queries = self.queries.repeat(whole, 1)
         return queries + _wave(middle, queries.shape[1]).to(queries.dtype), middle
 
@@ -137,6 +148,18 @@ class _Layer(nn.Module):
         latents = latents + self.output(seen.transpose(1, 2).flatten(2))
         latents = latents + self.feed_forward(latents)
         return latents
+
+
+def _seconds_of(num_frames: int, frame_rate_millihertz: int) -> int:
+    """(num_frames - 0.5) / frame rate, rounded up; 1 or more."""
+    return ((2 * num_frames - 1) * 500 + frame_rate_millihertz - 1) // frame_rate_millihertz
+
+
+def _larger(one: int, other: int) -> int:
+    """The larger of two lengths, which are tensors while TorchScript records and symbols while ONNX does."""
+    if torch.jit.is_tracing():
+        return torch.maximum(torch.as_tensor(one), torch.as_tensor(other))  # type: ignore[return-value]
+    return torch.sym_max(one, other)  # type: ignore[return-value]  # a symbol counts as a number
 
 
 def _wave(time: Tensor, size: int) -> Tensor:
