@@ -98,7 +98,7 @@ class ListeningGraph(nn.Module):
             outputs.append(_tensor(EMBEDDINGS, (self._hidden_size,), meaning))
         for layer, block in self.adapter.by_layer().items():
             for made, kind in ((keys_name(layer), "keys"), (values_name(layer), "values")):
-                shape: tuple[str | int, ...] = ("batch", block.num_heads, "latents", block.head_size)
+                shape = ("batch", block.num_heads, "latents", block.head_size)
                 meaning = f"{kind} of the block before layer {layer}"
                 outputs.append(TensorSpec(made, "float32", shape, "activation", (-_INFINITY, _INFINITY), meaning))
         return outputs
@@ -114,5 +114,5 @@ class ListeningGraph(nn.Module):
 
 
 def _tensor(name: str, rest: tuple[int, ...], meaning: str) -> TensorSpec:
-    axes = ("batch", "latents", *rest)
+    axes: tuple[str | int, ...] = ("batch", "latents", *rest)
     return TensorSpec(name, "float32", axes, "activation", (-_INFINITY, _INFINITY), meaning)
