@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
+from pixel_mm.chat import SYSTEM
 from pixel_mm.cli import CONFIG_DIR
 from pixel_mm.exporters.fusion import describe_backbone, publish_fusion
 from pixel_mm.models.fusion.backbone import PublishedBackbone
@@ -40,4 +41,4 @@ def publish_smollm2(output: Path) -> Path:
                 if parameter.ndim == 2:
                     parameter.data.normal_(0, 0.2)
     formats = {"onnx": FORMATS["onnx"]}
-    return publish_fusion(network, describe_backbone(config, source.sha256), ORIGIN, output, formats, None).path
+    return publish_fusion(network, describe_backbone(config, source.sha256), ORIGIN, output, formats, SYSTEM).path

@@ -152,5 +152,5 @@ def test_smollm2_answers_on_the_server_as_it_does_here(tmp_path: Path) -> None:
     pixel = MultimodalPixel.load(folder)
     bare = pixel.respond("I lost my job today.", options=GenerationOptions(max_tokens=12)).finish()
     assert told.reply["answer"] == bare.text
-    assert " " in told.reply["answer"].strip()
+    assert len(told.pieces) > 1
     assert heard.reply["answer"] != told.reply["answer"]
