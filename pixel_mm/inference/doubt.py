@@ -4,11 +4,11 @@ import zlib
 
 from pixel_mm.models.speech_recognition.decoding import Hypothesis
 
-# A Whisper invents where it hears nobody and doubts what it wrote. The published limits (0.6, -1) let pass what it
-# writes of babble; these lie between babble and short clips of clean speech, neither from a test set
-# (docs/decisions.md).
+# A Whisper invents where it hears nobody and doubts what it wrote, or doubts all of it. The published limits of the
+# first (0.6, -1) let pass what it writes of babble; these lie between babble and short clips of speech, neither from a
+# test set (docs/decisions.md).
 _NO_SPEECH = 0.3
-_DOUBTFUL_LOG_PROBABILITY = -0.7
+_DOUBTFUL_LOG_PROBABILITY, _INVENTED_LOG_PROBABILITY = -0.7, -1.5
 _REPEATING = 2.4  # how much shorter compressing makes what says one thing on and on; as published for Whisper
 
 
@@ -19,6 +19,7 @@ def is_believable(text: str) -> bool:
 
 
 def is_doubtful(hypothesis: Hypothesis) -> bool:
-    """Whether a Whisper hears nobody and doubts what it wrote."""
-    doubts = hypothesis.mean_log_probability < _DOUBTFUL_LOG_PROBABILITY
-    return doubts and hypothesis.no_speech_probability > _NO_SPEECH
+    """Whether a Whisper hears nobody and doubts what it wrote, or would bet on none of it whoever it hears."""
+    sure = hypothesis.mean_log_probability
+    hears_nobody = hypothesis.no_speech_probability > _NO_SPEECH
+    return sure < (_DOUBTFUL_LOG_PROBABILITY if hears_nobody else _INVENTED_LOG_PROBABILITY)

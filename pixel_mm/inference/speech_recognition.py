@@ -16,7 +16,6 @@ usable model or arguments.
 
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -38,37 +37,19 @@ from pixel_mm.audio import (
     read_audio,
     read_blocks,
 )
-from pixel_mm.inference.doubt import is_believable
 from pixel_mm.inference.recognition_engines import Backend, RecognitionEngine, load_engine
-from pixel_mm.inference.seams import join_words, split_words
 from pixel_mm.inference.streaming import PartialTranscript, StreamSettings, open_stream
-from pixel_mm.inference.transcript import Segment, Transcript, Word
+from pixel_mm.inference.transcript import Transcript
 from pixel_mm.inference.voice_activity import VoiceActivity, pack, speech_stretches
 from pixel_mm.inference.whisper_onnx import Precision
-from pixel_mm.models.speech_recognition.decoding import DecodingOptions, Hypothesis
+from pixel_mm.inference.windows import Listener, Place, make_segment
+from pixel_mm.models.speech_recognition.decoding import DecodingOptions
 
 OVERLAP_SECONDS = 4.0
 MIN_WINDOW_SECONDS = 8.0
-_MAX_PAUSE_SECONDS = 1.0
-_WINDOWS_AT_ONCE = 8
+# Between the margins of 0.4 s of what is heard together.
+_MAX_PAUSE_SECONDS = 0.4
 _DEFAULTS = DecodingOptions()
-
-Place = tuple[int, int]
-
-
-@dataclass(slots=True)
-class _Piece:
-    """What was understood of a window: where it is in samples, and its words, each with the space before it.
-
-    With them, if they were asked for, the same words with their times in the window, and their confidence if somebody
-    calibrated the model.
-    """
-
-    place: Place
-    words: list[str]
-    hypothesis: Hypothesis
-    timed: list[Word]
-    confidences: list[float] | None
 
 
 class SpeechRecognizer:
@@ -225,77 +206,19 @@ class SpeechRecognizer:
         if not stretches:
             return self._nothing(seconds)
         # What the model takes at once it gets whole: its context is worth more than the work that is saved.
-        places = [(0, num_samples)] if num_samples <= MAX_SAMPLES else self._windows(stretches)
-        pieces: list[_Piece] = []
-        for piece in self._understood(places, read):
-            _cut_seam(pieces, piece)
-            pieces.append(piece)
-        segments = tuple(_segment(piece, stretches) for piece in pieces if piece.words)
+        places = [(0, num_samples)] if num_samples <= MAX_SAMPLES else self._windows(stretches, _MAX_PAUSE_SECONDS)
+        listener = Listener(self.engine, self.options, self._windows(stretches, 0.0), self.words)
+        pieces = listener.understand(places, read)
+        segments = tuple(make_segment(piece, stretches) for piece in pieces if piece.words)
         language = pieces[0].hypothesis.language if pieces else self.options.language
         calibrated = bool(pieces) and all(piece.confidences is not None for piece in pieces)
         return Transcript(segments, language, seconds, calibrated)
 
-    def _windows(self, stretches: Sequence[Place]) -> list[Place]:
-        return pack(stretches, self.window_seconds, OVERLAP_SECONDS, _MAX_PAUSE_SECONDS)
-
-    def _understood(self, places: Sequence[Place], read: Callable[[int, int], Waveform]) -> Iterator[_Piece]:
-        """What can be believed of the windows; the first of it decides the language where none was given."""
-        options, first = self.options, 0
-        while first < len(places):
-            size = _WINDOWS_AT_ONCE if options.language is not None else 1
-            batch = places[first : first + size]
-            first += size
-            clips = [read(*place) for place in batch]
-            found = self.engine.transcribe(clips, options)
-            for place, clip, hypothesis in zip(batch, clips, found, strict=True):
-                text = self.engine.text(hypothesis)
-                if is_believable(text) and not self.engine.is_doubtful(hypothesis):
-                    options = replace(options, language=hypothesis.language)
-                    timed = self.engine.words(clip, hypothesis, options) if self.words else []
-                    sure = self.engine.confidences(hypothesis)
-                    yield _Piece(place, split_words(text), hypothesis, timed, sure)
+    def _windows(self, stretches: Sequence[Place], max_pause_seconds: float) -> list[Place]:
+        return pack(stretches, self.window_seconds, OVERLAP_SECONDS, max_pause_seconds)
 
     def _nothing(self, seconds: float) -> Transcript:
         return Transcript((), self.options.language, seconds)
-
-
-def _cut_seam(pieces: Sequence[_Piece], after: _Piece) -> None:
-    """Leave out, in both, what the last piece and the next both have of where they overlap."""
-    shared = pieces[-1].place[1] - after.place[0] if pieces else 0
-    if shared <= 0:
-        return
-    before = pieces[-1]
-    shares = (shared / (piece.place[1] - piece.place[0]) for piece in (before, after))
-    kept, left_out = join_words(before.words, after.words, *shares)
-    for known in (before.words, before.timed, before.confidences or []):
-        del known[kept:]
-    for known in (after.words, after.timed, after.confidences or []):
-        del known[:left_out]
-
-
-def _segment(piece: _Piece, stretches: Sequence[Place]) -> Segment:
-    """A piece with its times: from where somebody begins to speak in its window to where the last one stops.
-
-    Words that were timed tell it better.
-    """
-    start, end = piece.place
-    inside = [stretch for stretch in stretches if stretch[0] < end and stretch[1] > start]
-    own = float(np.exp(piece.hypothesis.mean_log_probability))
-    segment = Segment(
-        text="".join(piece.words).strip(),
-        start_seconds=max(start, inside[0][0]) / SAMPLE_RATE_HZ,
-        end_seconds=min(end, inside[-1][1]) / SAMPLE_RATE_HZ,
-        confidence=own if piece.confidences is None else float(np.mean(piece.confidences)),
-        no_speech_probability=piece.hypothesis.no_speech_probability,
-    )
-    if not piece.timed:
-        return segment
-    sure = piece.confidences or [word.confidence for word in piece.timed]
-    words = tuple(
-        replace(word.moved(start / SAMPLE_RATE_HZ), confidence=confidence)
-        for word, confidence in zip(piece.timed, sure, strict=True)
-    )
-    return replace(segment, start_seconds=words[0].start_seconds, end_seconds=words[-1].end_seconds, words=words)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from pixel_mm.audio import AudioError
+from pixel_mm.audio import AudioError, Waveform
 from pixel_mm.inference.doubt import is_believable, is_doubtful
 from pixel_mm.inference.recognition_cli import main
 from pixel_mm.inference.speech_recognition import SpeechRecognizer
@@ -28,6 +28,32 @@ def test_a_short_clip_goes_to_the_model_whole() -> None:
     assert found.segments[0].start_seconds == pytest.approx(2.6, abs=0.05)
     assert found.segments[0].end_seconds == pytest.approx(7.4, abs=0.05)
     assert found.confidence == pytest.approx(np.exp(-0.1))
+
+
+class Impatient(Counting):
+    """Ends its transcript at a pause of a second, as Whisper does now and then."""
+
+    @staticmethod
+    def _heard(waveform: Waveform) -> list[tuple[int, int]]:
+        sounding = np.flatnonzero(np.abs(waveform) > 1e-3)
+        ends = sounding[:-1][np.diff(sounding) > RATE]
+        return Counting._heard(waveform[: ends[0] + 1 if ends.size else waveform.size])
+
+
+@pytest.mark.parametrize("timed", [False, True])
+@pytest.mark.parametrize("before", [0, 40])
+def test_what_is_left_out_behind_a_pause_is_heard_by_itself(timed: bool, before: int) -> None:
+    breath, pause = np.zeros(RATE // 2, np.float32), np.zeros(round(1.12 * RATE), np.float32)
+    said = [numbers(2, 5), breath, numbers(5, 7), pause, numbers(7, 10)]
+    audio = np.concatenate([np.zeros(before * RATE, np.float32), *said])
+    patient, impatient = Counting(), Impatient()
+    for engine in (patient, impatient):
+        found = recognizer(engine, words=timed)(audio, RATE)
+        assert found.text == words(2, 10)
+        assert [word.text for word in found.words] == (found.text.split() if timed else [])
+    # Who leaves nothing out is asked once, for the whole.
+    assert len(patient.lengths) == 1
+    assert impatient.lengths == [patient.lengths[0], pytest.approx(6.3, abs=0.5), pytest.approx(3.8, abs=0.5)]
 
 
 def test_speech_without_a_pause_is_heard_in_windows_and_written_once() -> None:
@@ -104,6 +130,7 @@ def test_what_is_invented_is_left_out() -> None:
     assert not is_doubtful(said)
     assert is_doubtful(replace(said, log_probabilities=(-1.5, -1.5)))
     assert is_doubtful(replace(said, log_probabilities=(-1.23,), no_speech_probability=0.35))
+    assert is_doubtful(replace(said, log_probabilities=(-1.8,), no_speech_probability=0.05))
     assert not is_doubtful(replace(said, log_probabilities=(-1.1,), no_speech_probability=0.2))
     assert not is_doubtful(replace(said, log_probabilities=(-0.3,), no_speech_probability=0.5))
     assert is_believable("yes")
