@@ -41,8 +41,9 @@ class Piece:
 
     def cut(self, first: int, end: int) -> None:
         """Keep the words from number `first` to before number `end`."""
-        for known in (self.words, self.timed, self.confidences or []):
-            known[:] = known[first:end]
+        self.words, self.timed = self.words[first:end], self.timed[first:end]
+        if self.confidences is not None:
+            self.confidences = self.confidences[first:end]
 
 
 class Listener:
