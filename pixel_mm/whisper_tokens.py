@@ -1,18 +1,19 @@
 """Whisper's tokenizer: text to tokens and back, and the tokens that steer the decoder, by name.
 
 Radford et al., "Robust speech recognition via large-scale weak supervision" (2022), section 2.3, and the tokenizer that
-its authors published. Needs no torch: whoever decodes needs it, in training and where a model is deployed.
+its authors published. Needs `tokenizers` alone: whoever decodes needs it, in training and where a model is deployed.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from tokenizers import Tokenizer
 
-from pixel_mm.pretrained import PublishedFile
+if TYPE_CHECKING:
+    from pixel_mm.pretrained import PublishedFile
 
 Task = Literal["transcribe", "translate"]
 
@@ -47,7 +48,7 @@ class WhisperTokenizer:
     tokenizer: Tokenizer
 
     @classmethod
-    def of(cls, published: PublishedFile) -> "WhisperTokenizer":
+    def of(cls, published: "PublishedFile") -> "WhisperTokenizer":
         """Read a published model's, as `conf/recognizer` names it.
 
         Raises:

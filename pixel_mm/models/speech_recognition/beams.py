@@ -1,7 +1,8 @@
 """Beam search: several transcripts of a clip are followed at a time, and the best per token wins."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,6 +35,10 @@ class Path:
         """With one token more."""
         tokens = self.tokens if token == end else [*self.tokens, token]
         return Path(tokens, [*self.log_probabilities, log_probability])
+
+
+Tell = Callable[[Sequence[Path]], None]
+"""Gets, after each token, what is certain of each clip's transcript."""
 
 
 class _Beam:
@@ -78,6 +83,13 @@ class _Beam:
     def best(self) -> Path:
         return max(self.finished[: self.size] or self.open, key=lambda path: path.mean)
 
+    def certain(self) -> Path:
+        """What all that can still win begin with."""
+        paths = [*self.finished[: self.size], *self.open]
+        columns = zip(*(path.tokens for path in paths), strict=False)
+        shared = sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, columns))
+        return Path(paths[0].tokens[:shared], paths[0].log_probabilities[:shared])
+
 
 def search_beams(
     decoder: "SpeechDecoder",
@@ -86,6 +98,7 @@ def search_beams(
     past: Any,
     rules: TokenRules,
     options: "DecodingOptions",
+    tell: Tell | None = None,
 ) -> list[Path]:
     """The transcript with the best log-probability per token among those followed; arguments as in `search_greedily`.
 
@@ -100,6 +113,8 @@ def search_beams(
         rules.apply(logits, [path.tokens for beam in running for path in beam.open])
         scores = log_softmax(logits).reshape(len(running), size, -1)
         grown = [beam.grow(each) for beam, each in zip(running, scores, strict=True)]
+        if tell is not None:
+            tell([beam.certain() for beam in beams])
         kept = [place for place, beam in enumerate(running) if not beam.done]
         if not kept or number + 1 == options.max_tokens:
             break

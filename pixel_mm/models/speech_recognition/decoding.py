@@ -4,15 +4,14 @@ Radford et al. 2022, section 4.5. Needs numpy alone: training and what is deploy
 the result that it gets alone, whatever it is batched with.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pixel_mm.audio import Waveform
-from pixel_mm.models.speech_recognition.beams import Path, search_beams
+from pixel_mm.models.speech_recognition.beams import Path, Tell, search_beams
 from pixel_mm.models.speech_recognition.token_rules import TokenRules, log_softmax
 from pixel_mm.whisper_tokens import Task, WhisperTokenizer
 
@@ -23,7 +22,7 @@ Numbers = NDArray[np.int64]
 class SpeechDecoder(Protocol):
     """What runs a model: PyTorch or onnxruntime."""
 
-    def hear(self, waveforms: Sequence[Waveform]) -> Any:
+    def hear(self, waveforms: Sequence[Floats]) -> Any:
         """Encode a batch of B clips, float32 [samples] at 16 kHz each; what it gives goes into `step`."""
 
     def step(self, heard: Any, tokens: Numbers, past: Any) -> tuple[Floats, Any]:
@@ -113,11 +112,16 @@ class Hypothesis:
         return float(np.mean(self.log_probabilities))
 
 
+Watch = Callable[[Sequence[Hypothesis]], None]
+"""Gets, after each token, what is certain of each clip's transcript: what the final one begins with."""
+
+
 def decode(
     decoder: SpeechDecoder,
-    waveforms: Sequence[Waveform],
+    waveforms: Sequence[Floats],
     tokenizer: WhisperTokenizer,
     options: DecodingOptions = DecodingOptions(),
+    watch: Watch | None = None,
 ) -> list[Hypothesis]:
     """Transcripts of a batch of clips, in order.
 
@@ -126,6 +130,7 @@ def decode(
         waveforms: float32 [samples] each, mono, 16 kHz, 25 ms to 30 s.
         tokenizer: of the model.
         options: how to search.
+        watch: is told of each token; what it raises ends the search.
 
     Raises:
         TokenizerError: the model does not know the language or the task.
@@ -148,15 +153,25 @@ def decode(
     silent = np.exp(log_softmax(first)[:, tokenizer.no_speech])
     rules = TokenRules(tokenizer, options.timestamps, options.hot_words, options.hot_word_bias)
     search = search_greedily if options.beam_size == 1 else search_beams
-    found = search(decoder, heard, scores[:, -1], past, rules, options)
-    return [
-        Hypothesis(tuple(path.tokens), tuple(path.log_probabilities), float(each), language)
-        for path, each, language in zip(found, silent, languages, strict=True)
-    ]
+
+    def found(paths: Sequence[Path]) -> list[Hypothesis]:
+        return [
+            Hypothesis(tuple(path.tokens), tuple(path.log_probabilities), float(each), language)
+            for path, each, language in zip(paths, silent, languages, strict=True)
+        ]
+
+    tell: Tell | None = None if watch is None else lambda paths: watch(found(paths))
+    return found(search(decoder, heard, scores[:, -1], past, rules, options, tell))
 
 
 def search_greedily(
-    decoder: SpeechDecoder, heard: Any, logits: Floats, past: Any, rules: TokenRules, options: DecodingOptions
+    decoder: SpeechDecoder,
+    heard: Any,
+    logits: Floats,
+    past: Any,
+    rules: TokenRules,
+    options: DecodingOptions,
+    tell: Tell | None = None,
 ) -> list[Path]:
     """The most probable token, one after the other; clips that have ended leave the batch when it has halved.
 
@@ -167,6 +182,7 @@ def search_greedily(
         past: of its last step.
         rules: which tokens are allowed.
         options: `max_tokens`.
+        tell: is told of each token, with what is certain of each clip's transcript.
     """
     found = [Path([], []) for _ in logits]
     rows = np.arange(len(found))  # those of the batch that is run, as places in `found`
@@ -180,6 +196,8 @@ def search_greedily(
             if chosen[place] != rules.end:
                 found[rows[place]].tokens.append(int(chosen[place]))
         running &= chosen != rules.end
+        if tell is not None:
+            tell(found)
         if not running.any():
             break
         if 2 * running.sum() <= len(rows):

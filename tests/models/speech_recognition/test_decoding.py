@@ -72,6 +72,39 @@ def test_a_clip_gets_the_transcript_that_it_gets_alone(beam_size: int, timestamp
     assert len({found.tokens for found in together}) > 1
 
 
+@pytest.mark.parametrize("beam_size", [1, 3])
+def test_who_watches_sees_beginnings_of_the_transcripts(beam_size: int) -> None:
+    options = DecodingOptions(max_tokens=12, beam_size=beam_size)
+    decoder, recordings = TorchDecoder(tiny_recognizer()), clips(9_000, 20_000, 3_000)
+    seen: list[list[Hypothesis]] = []
+    found = decode(decoder, recordings, tiny_tokenizer(), options, lambda paths: seen.append(list(paths)))
+    assert found == decode(decoder, recordings, tiny_tokenizer(), options)
+    assert len(seen) == 12
+    for row, final in enumerate(found):
+        told = [paths[row] for paths in seen]
+        assert all(after.tokens[: len(before.tokens)] == before.tokens for before, after in pairwise([*told, final]))
+        for each in told:
+            np.testing.assert_array_equal(
+                each.log_probabilities, final.log_probabilities[: len(each.log_probabilities)]
+            )
+        assert (told[0].language, told[0].no_speech_probability) == ("en", final.no_speech_probability)
+        assert len({len(each.tokens) for each in told}) > 1
+
+
+def test_what_a_watcher_raises_ends_the_search() -> None:
+    class StoppedError(Exception):
+        pass
+
+    def stop(paths: Sequence[Hypothesis]) -> None:
+        if len(paths[0].tokens) == 2:
+            raise StoppedError
+
+    decoder = Scripted([{before: {token("a"): 1.0} for before in range(300)}])
+    with pytest.raises(StoppedError):
+        decode(decoder, clips(400), decoder.tokenizer, DecodingOptions(), stop)
+    assert len(decoder.sizes) == 2
+
+
 def test_the_best_token_is_taken_each_time_and_counted_among_those_allowed() -> None:
     (found,), _ = search([FORKED])
     assert found.tokens == (token("a"), token("c"))
