@@ -27,14 +27,12 @@ from pixel_mm.exporters.fusion import describe_backbone, publish_fusion
 from pixel_mm.exporters.publish import Format, publish
 from pixel_mm.exporters.repository import ModelRepository
 from pixel_mm.exporters.run_clips import RunClips
+from pixel_mm.exporters.tensorrt import UNAVAILABLE
 from pixel_mm.exporters.trained_network import describe_origin, load_network
 from pixel_mm.model_folder import ModelFolder
 from pixel_mm.models.emotion.network import EmotionRegressor
 from pixel_mm.runs import RunFolder
 from pixel_mm.training.fusion_task import load_fusion_network
-
-UNAVAILABLE = 3
-"""Exit code where a format that was asked for cannot be made on this machine; the folder holds all others."""
 
 
 class ExportError(ValueError):

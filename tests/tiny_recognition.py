@@ -1,6 +1,7 @@
 """A recogniser so small that a test takes milliseconds, a tokenizer that fits it, and facts about published ones."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import metadata
@@ -10,6 +11,9 @@ from typing import Any
 import torch
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
+from pixel_mm.exporters.recognition import publish_recognizer
+from pixel_mm.inference.whisper_onnx import Precision
+from pixel_mm.model_folder import Provenance
 from pixel_mm.models.encoders.whisper import WhisperEncoder
 from pixel_mm.models.speech_recognition.decoder import WhisperDecoder
 from pixel_mm.models.speech_recognition.network import Context, WhisperRecognizer
@@ -33,10 +37,10 @@ def tiny_tokenizer() -> WhisperTokenizer:
     return WhisperTokenizer(made)
 
 
-def tiny_recognizer(context: Context = "short", seed: int = 2) -> WhisperRecognizer:
+def tiny_recognizer(context: Context = "short", seed: int = 2, max_tokens: int = 64) -> WhisperRecognizer:
     """2 layers each, 16 wide, random; in evaluation mode, the same at every call."""
     encoder = WhisperEncoder(2, 16, 2, 32, pretrained_weights=False, num_mels=20)
-    decoder = WhisperDecoder(2, 16, 2, 32, tiny_tokenizer().num_tokens, pretrained_weights=False, max_tokens=64)
+    decoder = WhisperDecoder(2, 16, 2, 32, tiny_tokenizer().num_tokens, pretrained_weights=False, max_tokens=max_tokens)
     network = WhisperRecognizer(stirred(encoder, seed), decoder, context)  # type: ignore[arg-type]
     stirred(decoder, seed)  # type: ignore[arg-type]
     with torch.no_grad():  # what is heard shall decide, more than the token before
@@ -45,6 +49,14 @@ def tiny_recognizer(context: Context = "short", seed: int = 2) -> WhisperRecogni
             layer.encoder_attn.q_proj.weight *= 5  # type: ignore[union-attr,operator]
             layer.encoder_attn.out_proj.weight *= 4  # type: ignore[union-attr,operator]
     return network.eval()
+
+
+def publish_tiny_recognizer(place: Path, precisions: Sequence[Precision], seed: int = 2, **options: Any) -> Path:
+    """Model folder of `tiny_recognizer`, with positions for 448 tokens, as export publishes it."""
+    tiny_tokenizer().tokenizer.save(str(place / "tokenizer.json"))
+    origin = Provenance("transcripts", "none", False, "unknown", "tiny", "random weights")
+    network = tiny_recognizer(seed=seed, max_tokens=448)
+    return publish_recognizer(network, place / "tokenizer.json", origin, place / "model", precisions, **options).path
 
 
 @dataclass(frozen=True)

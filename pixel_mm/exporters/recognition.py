@@ -6,7 +6,9 @@
         recognizer.network.encoder.weights.source=folder recognizer.network.encoder.weights.folder=CHECKPOINT_DIR
 """
 
+import json
 import shutil
+import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -21,6 +23,8 @@ from pixel_mm.exporters.parity import make_cases
 from pixel_mm.exporters.recognition_graph import write_graphs
 from pixel_mm.exporters.recognition_parity import RecognitionParity, check_recognition
 from pixel_mm.exporters.recognition_precision import decoder_to_int8, encoder_to_int8, to_float16
+from pixel_mm.exporters.recognition_tensorrt import export_engines, open_engines
+from pixel_mm.exporters.tensorrt import UNAVAILABLE
 from pixel_mm.exporters.trained_network import describe_origin, find_tokenizer, load_network
 from pixel_mm.inference.whisper_onnx import FILES, TASK, TOKENIZER, OnnxDecoder, Precision, open_session
 from pixel_mm.model_folder import ModelFolder, ModelFolderError, ModelSpec, Provenance, TensorSpec
@@ -56,6 +60,7 @@ def publish_recognizer(
     seed: int = 7,
     overwrite: bool = False,
     alignment_heads: Sequence[tuple[int, int]] = (),
+    tensorrt: bool = False,
 ) -> ModelFolder:
     """Export a recogniser, check each pair of graphs against it, and put the model folder in place.
 
@@ -68,11 +73,12 @@ def publish_recognizer(
         seed: of the inputs that parity is checked on.
         overwrite: replace a folder that is there.
         alignment_heads: (layer, head) of the decoder that follow the speech; none where nobody knows.
+        tensorrt: whether TensorRT's engines are wanted, or where they cannot be built what is needed to do it.
 
     Raises:
         ModelFolderError: there is something at `output` already, an unknown precision, or a head that is not there.
         TokenizerError: the tokenizer does not belong to the weights.
-        ParityError: a file is not the network it came from; nothing was published.
+        ParityError: a file is not the network it came from, or TensorRT cannot build it; nothing was published.
     """
     if not overwrite and output.exists() and (output.is_file() or any(output.iterdir())):
         raise ModelFolderError(f"output={output} exists; choose another folder, or replace it with overwrite=true")
@@ -94,18 +100,23 @@ def publish_recognizer(
             precision: check_recognition(precision, _open(aside, precision), reference, tokens, cases, seed)
             for precision in precisions
         }
+        missing = export_engines(aside, network.decoder.max_tokens) if tensorrt else None
+        if tensorrt and missing is None:
+            check_recognition("float16", open_engines(aside), reference, tokens, cases, seed)
         shutil.copyfile(tokenizer, aside / TOKENIZER)
         folder = ModelFolder(aside)
-        write_json(folder.parity, {"seed": seed, "precisions": {key: asdict(value) for key, value in parities.items()}})
+        report = {"seed": seed, "precisions": {key: asdict(value) for key, value in parities.items()}}
+        write_json(folder.parity, {**report, "missing": missing})
         folder.card.write_text(_card(spec, parities), encoding="utf-8")
         folder.seal(spec)
     return ModelFolder(output)
 
 
 def write_configured(cfg: DictConfig) -> None:
-    """Export as configured: `run` or `recognizer`, then `output`, `precisions`, `seed`, `overwrite`.
+    """Export as configured: `run` or `recognizer`, then `output`, `precisions`, `tensorrt`, `seed`, `overwrite`.
 
     Raises:
+        SystemExit: with `UNAVAILABLE` where engines were asked for and cannot be built; the folder holds the rest.
         RunError: `run` is no run folder.
         ModelFolderError: the run trained no recogniser.
         ValueError: see `publish_recognizer`.
@@ -113,9 +124,13 @@ def write_configured(cfg: DictConfig) -> None:
     network, tokenizer, origin = _trained(cfg) if cfg.run is not None else _published(cfg)
     chosen = cfg.recognizer if cfg.run is None else RunFolder(Path(cfg.run)).load_config().recognizer
     folder = publish_recognizer(
-        network, tokenizer, origin, Path(cfg.output), cfg.precisions, cfg.seed, cfg.overwrite, known_heads(chosen)
-    )
+        network, tokenizer, origin, Path(cfg.output), cfg.precisions, cfg.seed, cfg.overwrite, known_heads(chosen),
+        cfg.tensorrt,
+    )  # fmt: skip
     print(f"model folder: {folder.path}")
+    if missing := json.loads(folder.parity.read_text(encoding="utf-8"))["missing"]:
+        print(missing, file=sys.stderr)
+        raise SystemExit(UNAVAILABLE)
 
 
 def _trained(cfg: DictConfig) -> tuple[WhisperRecognizer, Path, Provenance]:

@@ -8,10 +8,10 @@ import importlib.util
 import shlex
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 import torch
@@ -26,7 +26,16 @@ if TYPE_CHECKING:
     from pixel_mm.exporters.source import Source
 
 PLAN_FACTS = "tensorrt.json"
+UNAVAILABLE = 3
+"""Exit code where a file that was asked for cannot be made on this machine; the folder holds all others."""
 _DTYPES = {"FLOAT": torch.float32, "HALF": torch.float16, "BF16": torch.bfloat16, "INT64": torch.int64}
+
+
+class Shapes(Protocol):
+    """Shapes that an engine is built for."""
+
+    def shapes(self) -> dict[str, str]:
+        """trtexec's options for them."""
 
 
 class UnavailableError(ValueError):
@@ -62,7 +71,7 @@ def make_profiles(num_samples: np.ndarray, usual_batch: int, max_batch: int) -> 
     return [Profile((1, usual_batch, max_batch), lengths), everything]
 
 
-def build_command(onnx: str, plan: str, profiles: list[Profile]) -> list[str]:
+def build_command(onnx: str, plan: str, profiles: Sequence[Shapes]) -> list[str]:
     """The trtexec command that makes an engine of an ONNX file; paths are taken from the folder it is run in."""
     command = ["trtexec", f"--onnx={onnx}", f"--saveEngine={plan}", "--stronglyTyped", "--skipInference"]
     for number, profile in enumerate(profiles):
