@@ -7,7 +7,7 @@
     python -m pixel_mm.repository verify REPOSITORY
 
 python -m pixel_mm.export target=triton adds versions. A running server takes a change when it is told to load the model
-again. docs/triton.md says more.
+again. The three models of a recogniser go together, by the name of the one that joins them. docs/triton.md says more.
 """
 
 import argparse
@@ -20,6 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pixel_mm.cli import USER_ERROR, explain
+from pixel_mm.exporters.joined_model import JoinedModel, find_joined, open_model
 from pixel_mm.exporters.manifest import RepositoryError
 from pixel_mm.exporters.repository import ModelRepository, models
 
@@ -85,31 +86,35 @@ def _metrics(about: Mapping[str, Any]) -> str:
 
 
 def _promote(given: argparse.Namespace) -> None:
-    model = ModelRepository(given.repository, given.model)
+    model = open_model(given.repository, given.model)
     model.promote(given.versions)
     _say_served(model)
 
 
 def _roll_back(given: argparse.Namespace) -> None:
-    model = ModelRepository(given.repository, given.model)
+    model = open_model(given.repository, given.model)
     model.roll_back()
     _say_served(model)
 
 
-def _say_served(model: ModelRepository) -> None:
+def _say_served(model: ModelRepository | JoinedModel) -> None:
     served = " and ".join(str(number) for number in model.manifest().served)
     print(f"{model.name} serves {served}. A running server takes it with:")
-    print(f"  curl -X POST HOST:8000/v2/repository/models/{model.name}/load")
+    parts = model.parts if isinstance(model, JoinedModel) else ()
+    for name in (*(part.name for part in parts), model.name):
+        print(f"  curl -X POST HOST:8000/v2/repository/models/{name}/load")
 
 
 def _prune(given: argparse.Namespace) -> None:
-    gone = ModelRepository(given.repository, given.model).prune(given.keep)
+    gone = open_model(given.repository, given.model).prune(given.keep)
     print(f"removed: {', '.join(str(number) for number in gone) or 'nothing'}")
 
 
 def _verify(given: argparse.Namespace) -> None:
     for name in _models(given.repository):
         ModelRepository(given.repository, name).verify()
+        if joined := find_joined(given.repository, name):
+            joined.verify()
         print(f"{name}: all files are those that were published, the configuration is right")
 
 

@@ -46,3 +46,19 @@ def tiny_soft_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.tiny_fusion_folder import publish_tiny_fusion
 
     return publish_tiny_fusion(tmp_path_factory.mktemp("soft") / "model", adapter=SOFT_TOKENS)
+
+
+@pytest.fixture(scope="session")
+def recognizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Model folder of `tiny_recognizer` in float32 and int8; shared by all tests, so copy it before changing it."""
+    from tests.tiny_recognition import publish_tiny_recognizer
+
+    return publish_tiny_recognizer(tmp_path_factory.mktemp("recognizer"), ("float32", "int8"))
+
+
+@pytest.fixture(scope="session")
+def second_recognizer_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another network of the same shape, whose transcripts differ."""
+    from tests.tiny_recognition import publish_tiny_recognizer
+
+    return publish_tiny_recognizer(tmp_path_factory.mktemp("second"), ("float32",), seed=5)

@@ -58,6 +58,27 @@ class Manifest:
         entry = {"action": action, "time": now(), "versions": sorted(versions), "served": sorted(served)}
         return replace(self, served=tuple(sorted(served)), history=(*self.history, entry))
 
+    def promoted(self, versions: Sequence[int]) -> "Manifest":
+        """With these versions served, and no others.
+
+        Raises:
+            RepositoryError: one is not there.
+        """
+        if unknown := sorted(set(versions) - set(self.versions)):
+            known = ", ".join(str(number) for number in sorted(self.versions))
+            raise RepositoryError(f"'{self.name}' has no version {unknown[0]}; it has {known}")
+        return self.after("promote", sorted(set(versions)), sorted(set(versions)))
+
+    def rolled_back(self) -> "Manifest":
+        """With what was served before.
+
+        Raises:
+            RepositoryError: nothing else was, or it is gone.
+        """
+        if (before := self.before()) is None:
+            raise RepositoryError(f"'{self.name}' has nothing to roll back to; promote a version instead")
+        return self.after("roll_back", before, before)
+
     def in_line_with(self, there: set[int], served: Sequence[int]) -> "Manifest":
         """Without the versions that are gone, and with what is served: what a killed command did not come to write."""
         manifest = self.without(set(self.versions) - there)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from pixel_mm.exporters.graph_file import save_graph
 from pixel_mm.exporters.onnx import OPSET_VERSION, quietly
 from pixel_mm.exporters.portable import make_portable
+from pixel_mm.inference.triton_joiner.parts import cache_names
 from pixel_mm.models.speech_recognition.decoder import Cache
 from pixel_mm.models.speech_recognition.network import WhisperRecognizer
 
@@ -100,11 +101,6 @@ def write_graphs(network: WhisperRecognizer, encoder: Path, decoder: Path) -> No
         ["tokens", "num_frames", *speech, *past], ["logits", "attention", *present],
         ({0: _FREE, 1: _FREE}, {0: _FREE}, caches), decoder,
     )  # fmt: skip
-
-
-def cache_names(kind: str, num_layers: int) -> list[str]:
-    """Names of a cache's tensors, layer by layer: "speech", "past" or "present"."""
-    return [f"{kind}_{part}_{layer}" for layer in range(num_layers) for part in ("keys", "values")]
 
 
 def _write(

@@ -11,7 +11,7 @@ moment a server that looks finds the old state or the new one.
 """
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tritonclient.grpc.model_config_pb2 import ModelConfig
@@ -130,13 +130,9 @@ class ModelRepository:
             RepositoryError: one is not there.
         """
 
-        def change(manifest: Manifest) -> Manifest:
-            if unknown := sorted(set(versions) - set(manifest.versions)):
-                known = ", ".join(str(number) for number in sorted(manifest.versions))
-                raise RepositoryError(f"'{self.name}' has no version {unknown[0]}; it has {known}")
-            return manifest.after("promote", sorted(set(versions)), sorted(set(versions)))
-
-        self._serve(change)
+        self._require_there()
+        with locked(self.repository):
+            self.serve(self.manifest().promoted(versions))
 
     def roll_back(self) -> tuple[int, ...]:
         """Serve what was served before; gives the versions.
@@ -145,12 +141,11 @@ class ModelRepository:
             RepositoryError: nothing else was served before, or it is gone.
         """
 
-        def change(manifest: Manifest) -> Manifest:
-            if (before := manifest.before()) is None:
-                raise RepositoryError(f"'{self.name}' has nothing to roll back to; promote a version instead")
-            return manifest.after("roll_back", before, before)
-
-        return self._serve(change)
+        self._require_there()
+        with locked(self.repository):
+            manifest = self.manifest().rolled_back()
+            self.serve(manifest)
+        return manifest.served
 
     def prune(self, keep: int) -> list[int]:
         """Remove the oldest versions that are not served, but for the newest `keep` of these; gives what is gone.
@@ -161,15 +156,22 @@ class ModelRepository:
         if keep < 0:
             raise RepositoryError(f"keep is {keep}; give 0 or more versions to keep beside those that are served")
         self._require_there()
-        with locked(self.repository), staged(self.repository) as aside:
+        with locked(self.repository):
             manifest = self.manifest()
             idle = sorted(set(manifest.versions) - set(manifest.served))
             gone = idle[: len(idle) - keep] if keep else idle
+            self.remove(gone)
+        return gone
+
+    def remove(self, gone: Sequence[int]) -> None:
+        """Remove versions that are not served; the caller holds the repository's lock."""
+        if not gone:
+            return
+        manifest = self.manifest()
+        with staged(self.repository) as aside:
             for number in gone:
                 (self.path / str(number)).rename(aside / str(number))
-            if gone:
-                manifest.without(gone).after("prune", gone, manifest.served).write(self.path)
-        return gone
+            manifest.without(gone).after("prune", gone, manifest.served).write(self.path)
 
     def verify(self) -> None:
         """Compare every file with what was published, and check the configuration as it is now.
@@ -205,18 +207,15 @@ class ModelRepository:
             known = ", ".join(models(self.repository)) or "none"
             raise RepositoryError(f"{self.repository} has no model '{self.name}'; it has {known}")
 
-    def _serve(self, change: Callable[[Manifest], Manifest]) -> tuple[int, ...]:
-        self._require_there()
-        with locked(self.repository):
-            manifest = change(self.manifest())
-            config = read_config(self.path / CONFIG)
-            serve_versions(config, manifest.served)
-            newest = ModelSpec.read(self.path / str(manifest.served[-1]) / "model.yaml")
-            describe_model(config, newest)
-            check_config(config, self.path, manifest.versions)
-            _write(self.path / CONFIG, config_text(config).encode())
-            manifest.write(self.path)
-        return manifest.served
+    def serve(self, manifest: Manifest) -> None:
+        """Serve what a manifest says; the caller holds the repository's lock."""
+        config = read_config(self.path / CONFIG)
+        serve_versions(config, manifest.served)
+        newest = ModelSpec.read(self.path / str(manifest.served[-1]) / "model.yaml")
+        describe_model(config, newest)
+        check_config(config, self.path, manifest.versions)
+        _write(self.path / CONFIG, config_text(config).encode())
+        manifest.write(self.path)
 
     def _begin(
         self, manifest: Manifest, version: ModelFolder, config: ModelConfig, shared: Mapping[str, bytes]
@@ -235,7 +234,7 @@ class ModelRepository:
 
     def _add(self, manifest: Manifest, version: ModelFolder, config: ModelConfig, shared: Mapping[str, bytes]) -> None:
         """A version more: what nothing points to yet, then the version, then what points to it."""
-        self._require_same_tensors(config, shared)
+        self.require_same_tensors(config, shared)
         for name, content in shared.items():
             if not (self.path / name).is_file():  # its name tells its content
                 _write(self.path / name, content)
@@ -246,8 +245,12 @@ class ModelRepository:
         served = served_versions(config, manifest.versions)
         manifest.after("publish", [int(version.path.name)], served).write(self.path)
 
-    def _require_same_tensors(self, config: ModelConfig, shared: Mapping[str, bytes]) -> None:
-        """All versions share one configuration."""
+    def require_same_tensors(self, config: ModelConfig, shared: Mapping[str, bytes]) -> None:
+        """All versions of a model that is there share one configuration.
+
+        Raises:
+            RepositoryError: this one is not of that kind.
+        """
         old = read_config(self.path / CONFIG)
         names = [output.label_filename for output in old.output if output.label_filename]
         labels_fit = all((self.path / name).read_bytes() == shared.get(name) for name in names)

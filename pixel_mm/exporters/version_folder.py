@@ -28,14 +28,19 @@ def copy_version(folder: ModelFolder, file: str, target: Path, served_as: str) -
         raise RepositoryError(f"{folder.parity} has no comparison of {file}; export the model again")
     target.mkdir()
     version = ModelFolder(target)
-    data = folder.path / f"{file}{DATA_SUFFIX}"
-    if data.is_file():
-        _copy_with_data(folder.path / file, data, target / served_as)
-    else:
-        shutil.copyfile(folder.path / file, target / served_as)
+    copy_served_file(folder, file, target / served_as)
     shutil.copyfile(folder.parity, version.parity)
     version.seal(folder.open(file))
     return version
+
+
+def copy_served_file(folder: ModelFolder, file: str, target: Path) -> None:
+    """Copy a file under the name that the server looks for, with the weights beside it if there are any."""
+    data = folder.path / f"{file}{DATA_SUFFIX}"
+    if data.is_file():
+        _copy_with_data(folder.path / file, data, target)
+    else:
+        shutil.copyfile(folder.path / file, target)
 
 
 def describe_version(folder: ModelFolder, file: str, version: ModelFolder, served_as: str) -> dict[str, Any]:

@@ -4,7 +4,6 @@ import errno
 import os
 import signal
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from pixel_mm.exporters.deployment.served import read_served
 from pixel_mm.exporters.manifest import RepositoryError
 from pixel_mm.exporters.repository import ModelRepository
 from pixel_mm.model_folder import ModelFolder
-from tests.exporters.repositories import OPTIONS, everything, served
+from tests.exporters.repositories import OPTIONS, everything, in_child, kill_at_step, served
 
 
 def test_a_full_disk_leaves_the_repository_as_it_was(
@@ -58,16 +57,6 @@ def hold(repository: Path) -> None:
         time.sleep(60)
 
 
-def in_child(work: Callable[[], object]) -> int:
-    """Process id of a copy of this process that does the work and ends."""
-    if child := os.fork():
-        return child
-    try:
-        work()
-    finally:
-        os._exit(0)
-
-
 def test_killed_at_any_step_it_serves_the_old_version_or_the_new_one(
     model: ModelRepository, exported: ModelFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -76,7 +65,7 @@ def test_killed_at_any_step_it_serves_the_old_version_or_the_new_one(
     for step in range(40):
         newest = max(model.manifest().versions)
         before = everything(model.path / str(newest))
-        child = in_child(lambda step=step: publish_until(step, model, exported))
+        child = in_child(lambda step=step: kill_at_step(step, lambda: model.publish(exported, "model.onnx", OPTIONS)))
         os.waitpid(child, 0)
         states.append((served(model)[0] - newest, max(model.manifest().versions) - newest))
         assert everything(model.path / str(newest)) == before
@@ -86,17 +75,3 @@ def test_killed_at_any_step_it_serves_the_old_version_or_the_new_one(
             model.promote([newest])
             model.prune(keep=1)
     assert {(0, 0), (0, 1), (1, 1)} <= set(states)
-
-
-def publish_until(step: int, model: ModelRepository, exported: ModelFolder) -> None:
-    left = [step]
-
-    def count(_: Any, *arguments: Any) -> None:
-        left[0] -= 1
-        if left[0] < 0:
-            os.kill(os.getpid(), signal.SIGKILL)
-
-    for name in ("rename", "replace", "mkdir"):
-        original = getattr(Path, name)
-        setattr(Path, name, lambda path, *a, _original=original, **k: (count(path), _original(path, *a, **k))[1])
-    model.publish(exported, "model.onnx", OPTIONS)
