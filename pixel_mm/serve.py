@@ -16,9 +16,13 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pixel_mm.exporters.joined_model import JoinedModel, find_joined
+from pixel_mm.exporters.joined_version import Pair
+from pixel_mm.exporters.joiner_config import JoinerOptions
 from pixel_mm.exporters.manifest import RepositoryError
 from pixel_mm.exporters.repository import ModelRepository, models
 from pixel_mm.exporters.triton import CONFIG, TritonOptions
+from pixel_mm.inference.whisper_onnx import FILES
 from pixel_mm.model_folder import ModelFolder, ModelFolderError
 from pixel_mm.serving.environment import ServingError
 from pixel_mm.serving.server import TritonServer
@@ -43,11 +47,14 @@ def find_export(runs: Path) -> Path:
 
 
 def make_repository(folder: ModelFolder, place: Path) -> Path:
-    """A Triton repository of a model folder's ONNX file, under the model's name.
+    """A Triton repository of a model folder's ONNX file, under the model's name; of a recogniser, `speech`.
 
     Raises:
         ModelFolderError: the folder is damaged, or has no such file.
     """
+    if (folder.path / FILES["float32"][0]).is_file():
+        JoinedModel(place, "speech").publish(Pair.find(folder.path, "float32"), JoinerOptions())
+        return place
     name = folder.open(folder.onnx.name).name
     ModelRepository(place, name).publish(folder, folder.onnx.name, TritonOptions())
     return place
@@ -58,12 +65,17 @@ def show(server: TritonServer, console: Console) -> None:
     for model in server.models():
         state = f"{model.get('state', 'not loaded')} {model.get('reason', '')}".rstrip()
         console.print(f"{model['name']} {model.get('version', '')}: {state}", markup=False, soft_wrap=True)
-    name = server.models()[0]["name"]
+    names = sorted({model["name"] for model in server.models()})
+    speech = [name for name in names if find_joined(server.repository, name)]
+    name = speech[0] if speech else names[0]
+    call = f"python -m pixel_mm.inference.audio_emotion_recognition grpc://{server.grpc_url}/{name} FILES"
+    if speech:
+        call = f'TritonSpeechRecognizer("{server.grpc_url}", "{name}")  # in pixel_mm.inference.triton_speech'
     lines = (
         "",
         f"gRPC {server.grpc_url}, HTTP {server.http_url}, metrics {server.metrics_url}. Ctrl-C ends it. Try:",
         "",
-        f"  python -m pixel_mm.inference.audio_emotion_recognition grpc://{server.grpc_url}/{name} FILES",
+        f"  {call}",
         f"  curl -i {server.http_url}/v2/health/ready",
         f"  curl {server.http_url}/v2/models/{name}/config",
     )

@@ -6,21 +6,16 @@
 The command takes it too: python -m pixel_mm.inference.audio_emotion_recognition grpc://localhost:8001/emotion FILES
 """
 
-import asyncio
-import threading
-from collections.abc import Coroutine, Mapping, Sequence
-from functools import lru_cache
+from collections.abc import Mapping, Sequence
 from types import TracebackType
-from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from pixel_mm.audio import Waveform
 from pixel_mm.inference.audio_emotion_recognition import AudioEmotionRecognizer
 from pixel_mm.inference.emotion_estimate import Arrays, EmotionEstimate
 from pixel_mm.inference.triton_client import CallLimits, Health, TritonEmotionClient
+from pixel_mm.inference.triton_loop import wait_for
 from pixel_mm.inference.triton_transport import Protocol
-
-Result = TypeVar("Result")
 
 _CLIPS_PER_DEADLINE = 64
 
@@ -42,11 +37,11 @@ class TritonEmotionRecognizer(AudioEmotionRecognizer):
 
     def health(self) -> Health:
         """Ask the server how it is."""
-        return _wait(self._client.health())
+        return wait_for(self._client.health())
 
     def close(self) -> None:
         """End the connection."""
-        _wait(self._client.close())
+        wait_for(self._client.close())
 
     def __enter__(self) -> "TritonEmotionRecognizer":
         """The recogniser itself."""
@@ -64,7 +59,7 @@ class TritonEmotionRecognizer(AudioEmotionRecognizer):
         for first in range(0, len(waveforms), _CLIPS_PER_DEADLINE):
             part = slice(first, first + _CLIPS_PER_DEADLINE)
             work = self._client.score_prepared(waveforms[part], starts and starts[part], version=version)
-            estimates += _wait(work)
+            estimates += wait_for(work)
         return estimates
 
 
@@ -82,7 +77,7 @@ def connect_recognizer(
         TritonClientError: no server, no such model, or none that this client can use.
         ValueError: impossible options.
     """
-    return TritonEmotionRecognizer(_wait(TritonEmotionClient.connect(url, model, protocol, versions, limits, seed)))
+    return TritonEmotionRecognizer(wait_for(TritonEmotionClient.connect(url, model, protocol, versions, limits, seed)))
 
 
 def connect_address(address: str) -> TritonEmotionRecognizer:
@@ -101,15 +96,3 @@ def connect_address(address: str) -> TritonEmotionRecognizer:
 
 def _never(inputs: Arrays) -> Arrays:
     raise AssertionError("scored by the server")
-
-
-def _wait(work: Coroutine[Any, Any, Result]) -> Result:
-    """The result of a coroutine that runs in the background loop."""
-    return asyncio.run_coroutine_threadsafe(work, _loop()).result()
-
-
-@lru_cache(maxsize=1)  # one for all recognisers: gRPC's asynchronous side wants a single loop in a process
-def _loop() -> asyncio.AbstractEventLoop:
-    loop = asyncio.new_event_loop()
-    threading.Thread(target=loop.run_forever, name="pixel_mm-triton", daemon=True).start()
-    return loop

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
@@ -26,11 +26,12 @@ from pixel_mm.inference.triton_errors import (
 Protocol = Literal["grpc", "http"]
 Result = TypeVar("Result")
 
-_DATATYPES = {"float32": "FP32", "int64": "INT64"}
+_DATATYPES = {"float32": "FP32", "int64": "INT64", "int32": "INT32", "object": "BYTES"}
 # What a server says while it starts, stops or has too much to do, and what a proxy before one says.
 _UNAVAILABLE = ("StatusCode.UNAVAILABLE", "StatusCode.RESOURCE_EXHAUSTED", "429", "502", "503")
 _DEADLINE = ("StatusCode.DEADLINE_EXCEEDED", "504")
 _NO_VERSION = "has no available versions"  # between the end of one and the start of the next
+_UNAVAILABLE_NOW = (_NO_VERSION, "is not ready", "is not available now")  # the last: see `triton_joiner`
 _LARGEST_MESSAGE = 2**31 - 1
 # gRPC itself waits ever longer, up to two minutes, before it tries a lost server again; callers wait by themselves.
 _CHANNEL = [
@@ -99,11 +100,7 @@ class TritonTransport:
         Raises:
             TritonClientError: one of its kinds.
         """
-        tensors = []
-        for name, array in inputs.items():
-            tensor = self._api.InferInput(name, list(array.shape), _DATATYPES[str(array.dtype)])
-            tensors.append(tensor.set_data_from_numpy(array))
-        wanted = [self._api.InferRequestedOutput(name) for name in outputs]
+        tensors, wanted = self._tensors(inputs, outputs)
         result = await self._call(
             timeout_seconds, lambda: self._client.infer(model, tensors, model_version=version, outputs=wanted)
         )
@@ -114,6 +111,60 @@ class TritonTransport:
         if missing := [name for name, array in found.items() if not isinstance(array, np.ndarray)]:
             raise TritonAnswerError(f"{self.url} answers without the output '{missing[0]}'; is it a Triton server?")
         return Answer(found, version)
+
+    async def stream(
+        self, model: str, version: str, inputs: Arrays, outputs: Sequence[str], end: float
+    ) -> AsyncIterator[Answer]:
+        """Answers of a model that gives several to a request, as they come. To close the iterator cancels the request.
+
+        Args:
+            model: its name.
+            version: of the model; "" leaves it to the server.
+            inputs: arrays by name; text is bytes in an array of objects.
+            outputs: names of what is wanted.
+            end: the event loop's time by which the last one is wanted.
+
+        Raises:
+            TritonClientError: one of its kinds.
+            ValueError: the connection is not one of gRPC, which alone has streams.
+        """
+        if self.protocol != "grpc":
+            raise ValueError("answers come in a stream over gRPC alone; connect with protocol='grpc'")
+        tensors, wanted = self._tensors(inputs, outputs)
+
+        async def request() -> AsyncIterator[dict[str, Any]]:
+            yield {"model_name": model, "model_version": version, "inputs": tensors, "outputs": wanted}
+
+        answers = self._client.stream_infer(request())
+        failure: TritonClientError | None = None
+        under_way = True
+        try:
+            while True:
+                left = end - asyncio.get_running_loop().time()
+                try:
+                    result, error = await self._call(max(left, 0.0), answers.__anext__)
+                except StopAsyncIteration:
+                    under_way = False
+                    break
+                if error is not None:
+                    failure = self._kind_in_stream(str(error.message()))(f"{self.url}: {error.message()}")
+                    continue
+                with self._translated():
+                    found = {name: result.as_numpy(name) for name in outputs}
+                    answered = result.get_response().model_version
+                yield Answer(found, answered)
+        finally:
+            if under_way:  # what is over must not be cancelled: Triton 24.10 may crash then
+                answers.cancel()
+        if failure is not None:
+            raise failure
+
+    def _tensors(self, inputs: Arrays, outputs: Sequence[str]) -> tuple[list[Any], list[Any]]:
+        tensors = []
+        for name, array in inputs.items():
+            tensor = self._api.InferInput(name, list(array.shape), _DATATYPES[str(array.dtype)])
+            tensors.append(tensor.set_data_from_numpy(array))
+        return tensors, [self._api.InferRequestedOutput(name) for name in outputs]
 
     async def is_live(self, timeout_seconds: float) -> bool:
         """Whether the server answers; False covers all that can be wrong with it."""
@@ -184,6 +235,9 @@ class TritonTransport:
             raise
         except InferenceServerException as error:
             raise self._kind(error)(f"{self.url}: {error.message() or error}") from None
+        except grpc.aio.AioRpcError as error:  # of streams, in which the library leaves it as it is
+            same = InferenceServerException(error.details() or "", status=str(error.code()))
+            raise self._kind(same)(f"{self.url}: {error.details() or error.code()}") from None
         except (
             aiohttp.ClientPayloadError,
             aiohttp.ClientConnectionError,
@@ -194,6 +248,10 @@ class TritonTransport:
         except (json.JSONDecodeError, aiohttp.ClientError, ValueError, KeyError, TypeError, AttributeError) as error:
             # What the client library meets in an answer that is not Triton's.
             raise TritonAnswerError(f"{self.url} does not answer as a Triton server does: {error}") from None
+
+    def _kind_in_stream(self, message: str) -> type[TritonClientError]:
+        """Errors of single requests have no status there."""
+        return TritonUnavailableError if any(known in message for known in _UNAVAILABLE_NOW) else TritonRequestError
 
     def _kind(self, error: InferenceServerException) -> type[TritonClientError]:
         status, message = str(error.status()), str(error.message())

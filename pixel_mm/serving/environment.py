@@ -25,7 +25,10 @@ _SERVER = {
     "nvidia-pytriton==0.7.0": "21f063ff93bb426d0c06b7a55e7eb9efcfe62c0dddd9a908e9877e18710128df",
     "tritonclient==2.51.0": "c485bb0123bdf310f90bc8b03d3489b28df2ffed55b30c7eee0b795b48113d52",
 }
-_LIBRARIES = ("numpy==1.26.4", "onnxruntime==1.31.1", "flatbuffers==25.12.19", "packaging==26.2", "protobuf==6.33.6")
+_LIBRARIES = (
+    "numpy==1.26.4", "onnxruntime==1.31.1", "flatbuffers==25.12.19", "packaging==26.2", "protobuf==6.33.6",
+    "tokenizers==0.23.3",  # recognisers' joining models write with it
+)  # fmt: skip
 # What perf_analyzer asks for by names that the wheel's copies do not have.
 _LIBRARY_NAMES = {"libb64.so.0d": "libb64-*.so*", "libcudart.so.12": "libcudart-*.so*"}
 
@@ -151,7 +154,7 @@ def _install(place: Path) -> None:
     pins.write_text("".join(f"{pin} --hash=sha256:{digest}\n" for pin, digest in _SERVER.items()), encoding="utf-8")
     pip = (sys.executable, "-m", "pip", "--python", str(place / "bin" / "python"), "install", "--quiet", "--no-deps")
     _run("install the server", *pip, "--requirement", str(pins))
-    _run("install onnxruntime for the server", *pip, *_LIBRARIES)
+    _run("install onnxruntime and tokenizers for the server", *pip, *_LIBRARIES)
     libraries = TritonEnvironment(place).site_packages / "nvidia_pytriton.libs"
     for name, pattern in _LIBRARY_NAMES.items():
         (place / "lib" / name).symlink_to(next(libraries.glob(pattern)))

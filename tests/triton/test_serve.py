@@ -55,9 +55,19 @@ def test_what_is_no_export_is_a_users_error(tmp_path: Path, capsys: pytest.Captu
 
 @pytest.mark.triton
 @pytest.mark.slow
-def test_the_command_serves_and_ends_with_ctrl_c(tmp_path: Path, tiny_model_folder: Path) -> None:
+@pytest.mark.parametrize(
+    ("exported", "model", "call"),
+    [
+        ("tiny_model_folder", "emotion", "grpc://127.0.0.1:{port}/emotion"),
+        ("recognizer_folder", "speech", 'TritonSpeechRecognizer("127.0.0.1:{port}", "speech")'),
+    ],
+)
+def test_the_command_serves_and_ends_with_ctrl_c(
+    tmp_path: Path, request: pytest.FixtureRequest, exported: str, model: str, call: str
+) -> None:
     ports = [str(port) for port in _free_ports(3)]
-    command = [sys.executable, "-m", "pixel_mm.serve", str(tiny_model_folder), "--ports", *ports]
+    folder = request.getfixturevalue(exported)
+    command = [sys.executable, "-m", "pixel_mm.serve", str(folder), "--ports", *ports]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": "1"}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment) as process:
         assert process.stdout is not None
@@ -69,5 +79,5 @@ def test_the_command_serves_and_ends_with_ctrl_c(tmp_path: Path, tiny_model_fold
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
     text = "".join(said)
-    assert "emotion 1: READY" in text
-    assert f"grpc://127.0.0.1:{ports[1]}/emotion" in text
+    assert f"{model} 1: READY" in text
+    assert call.format(port=ports[1]) in text

@@ -1,8 +1,8 @@
 """Stands in for Triton's C++ onnxruntime backend: runs model.onnx with pip's onnxruntime, inside the real server.
 
 The server takes this file for the backend called `onnxruntime`, so that a repository made for the C++ backend
-loads unchanged. Like that backend it joins the requests of a batch along the first axis, runs the graph once and parts
-the outputs again, and takes the model's parameter `intra_op_thread_count`.
+loads unchanged. Like that backend it joins the requests of a batch along the first axis, runs the graph once for the
+outputs that any of them asks for and parts these again, and takes the model's parameter `intra_op_thread_count`.
 """
 
 import json
@@ -51,21 +51,24 @@ class TritonPythonModel:
             {name: pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in self._inputs}
             for request in requests
         ]
+        asked = [request.requested_output_names() for request in requests]
         if not self._batches:
-            return [self._response(self._run(one)) for one in arrays]
+            return [self._response(self._run(one, names), names) for one, names in zip(arrays, asked, strict=True)]
+        wanted = [name for name in self._outputs if any(name in names for names in asked)]
         try:
             joined = {name: np.concatenate([one[name] for one in arrays]) for name in self._inputs}
-            outputs = self._run(joined)
+            outputs = self._run(joined, wanted)
         except Exception as error:
             return [pb_utils.InferenceResponse(error=pb_utils.TritonError(str(error))) for _ in requests]
         ends = np.cumsum([len(one[self._inputs[0]]) for one in arrays])[:-1]
-        parts = [np.split(output, ends) for output in outputs]
-        return [self._response([part[row] for part in parts]) for row in range(len(requests))]
+        parts = {name: np.split(output, ends) for name, output in outputs.items()}
+        return [
+            self._response({name: part[row] for name, part in parts.items()}, names) for row, names in enumerate(asked)
+        ]
 
-    def _run(self, arrays: dict[str, np.ndarray]) -> list[np.ndarray]:
-        return self._session.run(self._outputs, arrays)
+    def _run(self, arrays: dict[str, np.ndarray], names: list[str]) -> dict[str, np.ndarray]:
+        return dict(zip(names, self._session.run(names, arrays), strict=True))
 
-    def _response(self, outputs: list[np.ndarray]) -> object:
-        named = zip(self._outputs, outputs, strict=True)
-        tensors = [pb_utils.Tensor(name, np.ascontiguousarray(output)) for name, output in named]
+    def _response(self, outputs: dict[str, np.ndarray], names: list[str]) -> object:
+        tensors = [pb_utils.Tensor(name, np.ascontiguousarray(outputs[name])) for name in names]
         return pb_utils.InferenceResponse(output_tensors=tensors)
