@@ -5,11 +5,12 @@
         for partial in recognizer.stream_result(waveform, sample_rate_hz=48_000):
             print(partial.text, partial.final)
 
-`python -m pixel_mm.export target=triton_recognizer` puts one there. Needs the `triton` extra, and none of torch,
-onnxruntime and tokenizers.
+`python -m pixel_mm.export target=triton_recognizer` puts one there. Needs the `triton` extra, and neither torch nor
+onnxruntime.
 """
 
 import asyncio
+import math
 import random
 from collections.abc import AsyncIterator, Iterator, Sequence
 from dataclasses import dataclass
@@ -20,11 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixel_mm.audio import MAX_SAMPLES, MAX_SECONDS, SAMPLE_RATE_HZ, AudioError, prepare
+from pixel_mm.inference.doubt import is_believable, is_doubtful
 from pixel_mm.inference.emotion_estimate import Arrays
 from pixel_mm.inference.triton_errors import TritonAnswerError, TritonRequestError
 from pixel_mm.inference.triton_loop import wait_for
 from pixel_mm.inference.triton_retries import CallLimits, retry
 from pixel_mm.inference.triton_transport import Answer, TritonTransport
+from pixel_mm.models.speech_recognition.decoding import Hypothesis
 
 TASK = "speech_recognition"
 _OUTPUTS = ("text", "language", "confidence", "no_speech_probability", "final")
@@ -38,8 +41,7 @@ class ServedTranscript:
         text: without spaces around it; what comes later begins with it.
         language: ISO 639-1 code that was given or found.
         confidence: mean probability (geometric) of the tokens so far as the model has it, 0 to 1; not calibrated.
-        no_speech_probability: that nobody speaks, as the model has it, 0 to 1. High, with a low confidence, means that
-            the text may be invented.
+        no_speech_probability: that nobody speaks, as the model has it, 0 to 1.
         final: whether this is the whole transcript.
         model_version: that wrote it.
     """
@@ -50,6 +52,12 @@ class ServedTranscript:
     no_speech_probability: float
     final: bool
     model_version: str
+
+    @property
+    def is_believable(self) -> bool:
+        """Whether somebody may have said this; `SpeechRecognizer` leaves out what is not, by the same rules."""
+        doubts = Hypothesis((), (math.log(max(self.confidence, 1e-9)),), self.no_speech_probability, self.language)
+        return is_believable(self.text) and not is_doubtful(doubts)
 
 
 class TritonSpeechRecognizer:
