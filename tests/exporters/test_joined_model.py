@@ -257,3 +257,6 @@ def test_the_export_command_adds_a_version(
     part = read_config(place / "words_decoder" / "config.pbtxt")
     assert part.parameters["intra_op_thread_count"].string_value == "3"
     assert JoinedModel(place, "words").manifest().versions[1]["exported_as"] == "encoder.int8.onnx + decoder.int8.onnx"
+    with initialize_config_dir(str(CONFIG_DIR), version_base="1.3"):
+        assert compose("export", options[:3]).name == "speech"
+        assert compose("export", ["target=triton", "repository=DIR"]).name == "emotion"

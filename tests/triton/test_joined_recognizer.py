@@ -166,7 +166,10 @@ BAD: dict[str, tuple[dict[str, np.ndarray], str]] = {
     "too short": ({"waveform": WAVE[:399]}, r"waveform has 399 samples \(0\.025 s\); give 400 to 480000"),
     "too long": ({"waveform": np.zeros(480_001, np.float32)}, r"waveform has 480001 samples \(30\.000 s\)"),
     "empty": ({"waveform": WAVE[:0]}, "waveform has 0 samples"),
-    "no numbers": ({"waveform": np.where(WAVE > 0.1, np.nan, WAVE)}, r"waveform has \d+ samples that are NaN"),
+    "no numbers": (
+        {"waveform": np.where(WAVE > 0, np.float32(np.nan), WAVE)},
+        r"waveform has \d+ samples that are NaN",
+    ),
     "language": ({"waveform": WAVE, "language": np.array([b"xx"], object)}, "language 'xx' is none that this model"),
     "bytes": ({"waveform": WAVE, "language": np.array([b"\xff"], object)}, "language is no text in UTF-8"),
     "beams": ({"waveform": WAVE, "beam_size": np.array([6], np.int32)}, "beam_size is 6; this model takes 1 to 5"),
