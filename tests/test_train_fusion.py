@@ -2,6 +2,9 @@
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +21,7 @@ from pixel_mm.export import main as write
 from pixel_mm.inference.fusion_reply import GenerationOptions
 from pixel_mm.inference.multimodal_fusion import MultimodalPixel
 from pixel_mm.model_folder import ModelFolder, ModelFolderError
+from pixel_mm.runs import RunFolder
 from pixel_mm.serving.server import TritonServer
 from pixel_mm.train import TrainResult, fit
 from pixel_mm.training.fusion_task import FusionTaskError, load_fusion_network
@@ -41,25 +45,28 @@ def emobank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def train(corpus: Path, emobank: Path, runs: Path, *overrides: str) -> TrainResult:
+def overrides(corpus: Path, emobank: Path, runs: Path, *more: str) -> list[str]:
+    """Options of a tiny run of the recipe."""
     runs.mkdir(parents=True, exist_ok=True)
-    return fit(
-        compose_train(
-            "experiment=fusion",
-            *tiny_overrides(corpus, runs),
-            "backbone=tiny_moe",
-            "encoder=whisper_micro_random",
-            f"datamodule.sources.pairs.sentences.root={emobank}",
-            f"datamodule.sources.pairs.fractions={PARTS}",
-            "datamodule.sources.pairs.sentences_per_clip=1",
-            f"datamodule.sources.answers.fractions={PARTS}",
-            "datamodule.sources.answers.clips_per_answer=1",
-            "callbacks.learning_curves=null",
-            "trainer.max_epochs=1",
-            "trainer.limit_train_batches=2",
-            *overrides,
-        )
-    )
+    return [
+        "experiment=fusion",
+        *tiny_overrides(corpus, runs),
+        "backbone=tiny_moe",
+        "encoder=whisper_micro_random",
+        f"datamodule.sources.pairs.sentences.root={emobank}",
+        f"datamodule.sources.pairs.fractions={PARTS}",
+        "datamodule.sources.pairs.sentences_per_clip=1",
+        f"datamodule.sources.answers.fractions={PARTS}",
+        "datamodule.sources.answers.clips_per_answer=1",
+        "callbacks.learning_curves=null",
+        "trainer.max_epochs=1",
+        "trainer.limit_train_batches=2",
+        *more,
+    ]
+
+
+def train(corpus: Path, emobank: Path, runs: Path, *more: str) -> TrainResult:
+    return fit(compose_train(*overrides(corpus, emobank, runs, *more)))
 
 
 def compose_suite(runs: Path, *overrides: str) -> DictConfig:
@@ -150,6 +157,40 @@ def test_a_trained_emotion_model_is_heard_beside_the_encoder(tone_corpus: Path, 
     assert same(network.state_dict(), weights(run))
     with pytest.raises(FusionTaskError, match="give a run of experiment=emotion"):
         train(tone_corpus, emobank, tmp_path / "again", f"emotion_run={run.run_folder.path}")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kept", [False, True])
+def test_a_resumed_run_is_the_uninterrupted_one(kept: bool, tone_corpus: Path, emobank: Path, tmp_path: Path) -> None:
+    options = ("trainer.max_epochs=3", "module.average_decay=0.9", f"hidden_states.enabled={kept}")
+    witness = "+callbacks.witness={_target_: tests.training_runs.Witness"
+    whole = train(tone_corpus, emobank, tmp_path / "whole", *options)
+    with pytest.raises(RuntimeError, match="killed"):
+        train(tone_corpus, emobank, tmp_path / "stopped", *options, f"{witness}, kill_at: [1, 1]}}")
+    resumed = train(tone_corpus, emobank, tmp_path / "stopped", *options)
+    assert same(weights(whole), weights(resumed))
+    assert whole.metrics == resumed.metrics
+
+
+@pytest.mark.slow
+def test_two_processes_that_share_the_backbone_train_what_one_does(
+    tone_corpus: Path, emobank: Path, tmp_path: Path
+) -> None:
+    options = ("model.dropout=0", "model.resampler.dropout=0", "+module.optimizer.eps=1e-3")
+    one = train(tone_corpus, emobank, tmp_path / "one", *options)
+    arguments = overrides(tone_corpus, emobank, tmp_path / "two", *options)
+    shared = ("trainer=fsdp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.deterministic=true")
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(CONFIG_DIR.parent)}
+    command = [sys.executable, "-m", "pixel_mm.train", *shared, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0, done.stderr
+    two = RunFolder(tmp_path / "two" / "run")
+    saved = [torch.load(run.last_checkpoint, weights_only=False)["state_dict"] for run in (one.run_folder, two)]
+    assert saved[0].keys() == saved[1].keys()
+    assert all(name.startswith(("network.adapter.", "network.heads.")) for name in saved[1])
+    for name, tensor in saved[0].items():
+        torch.testing.assert_close(saved[1][name], tensor, atol=1e-4, rtol=1e-4)
+    assert two.read_metrics()["train/loss"] == pytest.approx(one.metrics["train/loss"], abs=1e-4)
 
 
 def test_a_suite_without_a_run_says_what_to_give(tmp_path: Path) -> None:

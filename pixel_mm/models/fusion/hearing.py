@@ -1,7 +1,6 @@
 """What is heard, as an argument: it goes from call to call with its caller, and no module keeps it."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import torch
@@ -29,9 +28,10 @@ class Hearing(NamedTuple):
     keys_values: Mapping[int, KeysValues]
 
 
-@dataclass
 class Fusion:
     """Argument `fusion` of a fused language model: what its layers need for one call, or one generation.
+
+    No dataclass: what shards layers makes copies of those on the way, and the caller would wait for `below` and `top`.
 
     Attributes:
         lowest: number of the layer whose entrance `below` is taken at.
@@ -43,13 +43,19 @@ class Fusion:
         top: filled by the call: hidden states that leave the last layer, float [B, S, H].
     """
 
-    lowest: int
-    highest: int
-    blocks: Mapping[int, GatedCrossAttention] = field(default_factory=dict)
-    hearing: Hearing | None = None
-    recompute: bool = False
-    below: Tensor | None = field(default=None, repr=False)
-    top: Tensor | None = field(default=None, repr=False)
+    def __init__(
+        self,
+        lowest: int,
+        highest: int,
+        blocks: Mapping[int, GatedCrossAttention] | None = None,
+        hearing: Hearing | None = None,
+        recompute: bool = False,
+    ) -> None:
+        """Take what the call needs; see the attributes."""
+        self.lowest, self.highest, self.blocks = lowest, highest, blocks or {}
+        self.hearing, self.recompute = hearing, recompute
+        self.below: Tensor | None = None
+        self.top: Tensor | None = None
 
     def run(self, layer: int, forward: Callable[..., Any], hidden: Tensor, *args: Any, **kwargs: Any) -> Any:
         """A layer's own forward, after its block if it has one.
