@@ -2,9 +2,6 @@
 
 import csv
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +18,6 @@ from pixel_mm.export import main as write
 from pixel_mm.inference.fusion_reply import GenerationOptions
 from pixel_mm.inference.multimodal_fusion import MultimodalPixel
 from pixel_mm.model_folder import ModelFolder, ModelFolderError
-from pixel_mm.runs import RunFolder
 from pixel_mm.serving.server import TritonServer
 from pixel_mm.train import TrainResult, fit
 from pixel_mm.training.fusion_task import FusionTaskError, load_fusion_network
@@ -170,27 +166,6 @@ def test_a_resumed_run_is_the_uninterrupted_one(kept: bool, tone_corpus: Path, e
     resumed = train(tone_corpus, emobank, tmp_path / "stopped", *options)
     assert same(weights(whole), weights(resumed))
     assert whole.metrics == resumed.metrics
-
-
-@pytest.mark.slow
-def test_two_processes_that_share_the_backbone_train_what_one_does(
-    tone_corpus: Path, emobank: Path, tmp_path: Path
-) -> None:
-    options = ("model.dropout=0", "model.resampler.dropout=0", "+module.optimizer.eps=1e-3")
-    one = train(tone_corpus, emobank, tmp_path / "one", *options)
-    arguments = overrides(tone_corpus, emobank, tmp_path / "two", *options)
-    shared = ("trainer=fsdp", "trainer.accelerator=cpu", "trainer.devices=2", "trainer.deterministic=true")
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(CONFIG_DIR.parent)}
-    command = [sys.executable, "-m", "pixel_mm.train", *shared, *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
-    assert done.returncode == 0, done.stderr
-    two = RunFolder(tmp_path / "two" / "run")
-    saved = [torch.load(run.last_checkpoint, weights_only=False)["state_dict"] for run in (one.run_folder, two)]
-    assert saved[0].keys() == saved[1].keys()
-    assert all(name.startswith(("network.adapter.", "network.heads.")) for name in saved[1])
-    for name, tensor in saved[0].items():
-        torch.testing.assert_close(saved[1][name], tensor, atol=1e-4, rtol=1e-4)
-    assert two.read_metrics()["train/loss"] == pytest.approx(one.metrics["train/loss"], abs=1e-4)
 
 
 def test_a_suite_without_a_run_says_what_to_give(tmp_path: Path) -> None:
