@@ -1,4 +1,4 @@
-"""Devices share a frozen language model that one of them couldn't hold: `trainer=fsdp`.
+"""Devices share a frozen language model that one of them couldn't hold. Not offered yet: a whole run hangs.
 
 Each device keeps a share of every decoder layer and gathers a layer when it is run (fully sharded data parallel, Zhao
 et al., VLDB 2023, in torch's `fully_shard`). What is trained is small, so every device has it whole: gradients,
@@ -31,7 +31,7 @@ class ShardedDDPStrategy(DDPStrategy):
         network = getattr(self.model, "network", None)
         if not isinstance(network, FusionNetwork):
             raise ShardingError(
-                "trainer=fsdp shares the frozen language model of experiment=fusion; use trainer=ddp for others"
+                "ShardedDDPStrategy shares the frozen language model of experiment=fusion; use trainer=ddp for others"
             )
         shard_layers(network, self.root_device.type, self.world_size)
         # DDP and Lightning leave alone what is named here: it is no one's to average or send around.
@@ -56,7 +56,7 @@ def shard_layers(network: FusionNetwork, device_type: str, world_size: int) -> N
     if any(isinstance(layer, FSDPModule) for layer in layers):
         return
     if any(is_trained(parameter) for layer in layers for parameter in layer.parameters()):
-        raise ShardingError("trainer=fsdp: the layers of the language model must be frozen")
+        raise ShardingError("ShardedDDPStrategy: the layers of the language model must be frozen")
     mesh = init_device_mesh(device_type, (world_size,))
     for layer in layers:
         fully_shard(layer, mesh=mesh, reshard_after_forward=True)

@@ -11,7 +11,6 @@ import torch.multiprocessing as mp
 from pixel_mm.models.fusion.layers import layers_of
 from pixel_mm.training.sharding import ShardedDDPStrategy, ShardingError, held_bytes, shard_layers
 from tests.models.fusion.tiny_fusion import backbone, fusion_network, listen, prompt, read
-from tests.training_runs import compose_train
 
 
 def share(rank: int, architecture: str, folder: str) -> None:
@@ -58,9 +57,3 @@ def test_other_networks_are_refused() -> None:
     strategy.model = torch.nn.Linear(2, 2)
     with pytest.raises(ShardingError, match="use trainer=ddp for others"):
         strategy.model_to_device()
-
-
-def test_it_is_configured_and_a_sweep_of_it_knows_that_it_is_distributed() -> None:
-    strategy = compose_train("trainer=fsdp").trainer.strategy
-    assert strategy._target_ == f"{ShardedDDPStrategy.__module__}.{ShardedDDPStrategy.__qualname__}"
-    assert "ddp" in str(strategy).lower()
