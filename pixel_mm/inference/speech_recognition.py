@@ -176,7 +176,7 @@ class SpeechRecognizer:
         chunks: Iterable[NDArray[Any]],
         sample_rate_hz: float,
         step_seconds: float = 0.5,
-        pause_seconds: float = 0.8,
+        pause_seconds: float = 1.2,
     ) -> Iterator[PartialTranscript]:
         """Transcribe audio while it comes, for as long as it comes.
 

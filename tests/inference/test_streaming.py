@@ -77,7 +77,7 @@ def test_a_pause_ends_a_segment_and_makes_all_of_it_final() -> None:
     assert [segment.text for segment in found[-1].segments] == [words(2, 5), words(5, 8)]
     assert [round(segment.start_seconds, 1) for segment in found[-1].segments] == [0, 4.6]
     assert min(partial.heard_seconds for partial in found if partial.text == words(2, 5)) == pytest.approx(
-        3.8, abs=0.05
+        4.2, abs=0.05
     )
     late = list(recognizer().stream([audio], RATE, pause_seconds=3))
     assert [segment.text for segment in late[-1].segments] == [f"{words(2, 8)}"]
