@@ -8,7 +8,7 @@ import pytest
 from pixel_mm.exporters.fused_model import FusedOptions, build_fused_config, publish_fused
 from pixel_mm.exporters.manifest import RepositoryError
 from pixel_mm.exporters.repository import ModelRepository
-from pixel_mm.exporters.triton import CONFIG, read_config
+from pixel_mm.exporters.triton import CONFIG, TritonOptions, read_config
 from pixel_mm.exporters.triton_checks import TritonConfigError, check_config
 from pixel_mm.fusion_spec import ADAPTER
 from pixel_mm.inference.multimodal_fusion import MultimodalPixel
@@ -32,6 +32,15 @@ def test_a_version_is_a_model_folder_with_what_answers(tiny_fusion_folder: Path,
     model.promote([2])
     assert served(model) == [2]
     assert model.roll_back() == (1,)
+
+
+def test_what_listens_may_be_served_alone(tiny_soft_folder: Path, tmp_path: Path) -> None:
+    model = ModelRepository(tmp_path / "repository", "listener")
+    model.publish(ModelFolder(tiny_soft_folder), "model.onnx", TritonOptions(length_buckets=1))
+    outputs = {tensor.name: list(tensor.dims) for tensor in read_config(model.path / CONFIG).output}
+    assert outputs["embeddings"] == [-1, 32]
+    assert outputs["audio_valence"] == [1]
+    model.verify()
 
 
 def test_a_damaged_version_is_seen(tiny_fusion_folder: Path, tmp_path: Path) -> None:
