@@ -153,4 +153,7 @@ def test_smollm2_answers_on_the_server_as_it_does_here(tmp_path: Path) -> None:
     bare = pixel.respond("I lost my job today.", options=GenerationOptions(max_tokens=12)).finish()
     assert told.reply["answer"] == bare.text
     assert len(told.pieces) > 1
-    assert heard.reply["answer"] != told.reply["answer"]
+    options = GenerationOptions(max_tokens=12)
+    with_voice = pixel.respond("I lost my job today.", VOICE, sample_rate_hz=16_000, options=options).finish()
+    assert heard.reply["answer"] == with_voice.text != bare.text
+    assert heard.reply["scores"] == pytest.approx(dict(with_voice.scores.scores), abs=1e-4)
