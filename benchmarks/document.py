@@ -59,6 +59,13 @@ TOPICS: Mapping[str, tuple[str, str]] = {
         "Memory is resident memory in the steps, above a process that has loaded its libraries alone, and what is\n"
         "planned is `plan=true` without the allowance for a GPU ([training.md](training.md)).",
     ),
+    "fusion_quality": (
+        "Fusion: what hearing is worth",
+        "Constructed pairs of EmoDB voices and EmoBank sentences, which nobody spoke or rated as a whole\n"
+        "([fusion_data.md](fusion_data.md)). Each speaker is tested by models that have learnt nothing from that\n"
+        "speaker, the emotion model that is heard with included, and no test sentence was learnt from. Intervals are\n"
+        "a 95 % bootstrap over speakers of all folds together; gains are on the same draws for both sides.",
+    ),
     "export_serving": (
         "Export and serving",
         "The real tritonserver from wheels, whose onnxruntime backend is a stand-in for the C++ one\n"

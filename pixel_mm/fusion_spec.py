@@ -59,7 +59,7 @@ class FusionSpec:
         adapter: "cross_attention", or "soft_tokens": embeddings before the text.
         layers: of the backbone that have a block; words are read below the first.
         scores: names, of the person and then of the answer.
-        sizes: of adapter (`adapter`), resampler (`resampler`) and heads (`head_width`).
+        sizes: of adapter (`adapter`), resampler (`resampler`) and heads (`head_width`, `reads_top`).
         reads_text: false: trained on the voice alone.
         system: what the model was told of its part in training; None: what its template says.
         chat_template: of the backbone's tokenizer, as in training.

@@ -15,7 +15,11 @@ from pixel_mm.train import fit
 from tests.training_runs import compose_tiny, compose_train, tiny_overrides
 
 # Tones have neither transcripts nor texts: these experiments are run on corpora of their own, there.
-ELSEWHERE = {"speech_recognition": "test_train_recognition.py", "fusion": "test_train_fusion.py"}
+ELSEWHERE = {
+    "speech_recognition": "test_train_recognition.py",
+    "fusion": "test_train_fusion.py",
+    "fusion_reading": "test_train_fusion.py",
+}
 ALL_EXPERIMENTS = sorted(path.stem for path in (CONFIG_DIR / "experiment").glob("*.yaml"))
 EXPERIMENTS = [name for name in ALL_EXPERIMENTS if name not in ELSEWHERE]
 RECOGNITION = [name for name in EXPERIMENTS if "/recognizer:" in (CONFIG_DIR / f"experiment/{name}.yaml").read_text()]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import DictConfig, OmegaConf
 
 from pixel_mm.cli import CONFIG_DIR
-from pixel_mm.evaluation.fusion import evaluate_configured
+from pixel_mm.data.fusion.written_sets import CrisisSuite
+from pixel_mm.evaluation.fusion import evaluate_configured, load_judged
 from pixel_mm.evaluation.preparation import EvaluateError
 from pixel_mm.export import ExportError
 from pixel_mm.export import main as write
@@ -41,11 +43,11 @@ def emobank(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def overrides(corpus: Path, emobank: Path, runs: Path, *more: str) -> list[str]:
+def overrides(corpus: Path, emobank: Path, runs: Path, *more: str, experiment: str = "fusion") -> list[str]:
     """Options of a tiny run of the recipe."""
     runs.mkdir(parents=True, exist_ok=True)
     return [
-        "experiment=fusion",
+        f"experiment={experiment}",
         *tiny_overrides(corpus, runs),
         "backbone=tiny_moe",
         "encoder=whisper_micro_random",
@@ -53,6 +55,7 @@ def overrides(corpus: Path, emobank: Path, runs: Path, *more: str) -> list[str]:
         f"datamodule.sources.pairs.fractions={PARTS}",
         "datamodule.sources.pairs.sentences_per_clip=1",
         f"datamodule.sources.answers.fractions={PARTS}",
+        f"datamodule.sources.crisis.fractions={PARTS}",
         "datamodule.sources.answers.clips_per_answer=1",
         "callbacks.learning_curves=null",
         "trainer.max_epochs=1",
@@ -61,8 +64,8 @@ def overrides(corpus: Path, emobank: Path, runs: Path, *more: str) -> list[str]:
     ]
 
 
-def train(corpus: Path, emobank: Path, runs: Path, *more: str) -> TrainResult:
-    return fit(compose_train(*overrides(corpus, emobank, runs, *more)))
+def train(corpus: Path, emobank: Path, runs: Path, *more: str, experiment: str = "fusion") -> TrainResult:
+    return fit(compose_train(*overrides(corpus, emobank, runs, *more, experiment=experiment)))
 
 
 def compose_suite(runs: Path, *overrides: str) -> DictConfig:
@@ -146,7 +149,8 @@ def test_runs_that_are_not_deployed_are_refused(tone_corpus: Path, emobank: Path
 
 @pytest.mark.slow
 def test_a_trained_emotion_model_is_heard_beside_the_encoder(tone_corpus: Path, emobank: Path, tmp_path: Path) -> None:
-    emotion = fit(compose_tiny(tone_corpus, tmp_path, "trainer.max_epochs=1"))
+    parts = (f"datamodule.split.fractions={PARTS}", "datamodule.split.seed=0")
+    emotion = fit(compose_tiny(tone_corpus, tmp_path, "trainer.max_epochs=1", *parts))
     run = train(tone_corpus, emobank, tmp_path / "fusion", f"emotion_run={emotion.run_folder.path}")
     network = load_fusion_network(run.run_folder)
     assert set(network.encoders) == {"emotion", "recognition"}
@@ -166,6 +170,36 @@ def test_a_resumed_run_is_the_uninterrupted_one(kept: bool, tone_corpus: Path, e
     resumed = train(tone_corpus, emobank, tmp_path / "stopped", *options)
     assert same(weights(whole), weights(resumed))
     assert whole.metrics == resumed.metrics
+
+
+@pytest.mark.slow
+def test_an_emotion_model_that_knows_a_held_out_speaker_is_refused(
+    tone_corpus: Path, emobank: Path, tmp_path: Path
+) -> None:
+    parts = ("datamodule.split.fractions={validation: 0.25, test: 0.25}", "datamodule.split.seed=0")
+    emotion = fit(compose_tiny(tone_corpus, tmp_path, "trainer.max_epochs=1", "trainer.limit_train_batches=1", *parts))
+    with pytest.raises(FusionTaskError, match=r"was trained on 1 speakers who are held out here \(t\d\)"):
+        train(tone_corpus, emobank, tmp_path / "fusion", f"emotion_run={emotion.run_folder.path}")
+
+
+@pytest.mark.slow
+def test_danger_in_a_voice_is_never_less_than_in_the_words_once_trained(
+    tone_corpus: Path, emobank: Path, tmp_path: Path
+) -> None:
+    run = train(
+        tone_corpus, emobank, tmp_path, "trainer.limit_train_batches=null", "module.head_learning_rate=0.03",
+        experiment="fusion_reading",
+    )  # fmt: skip
+    judged = load_judged(run.run_folder, torch.device("cpu"))
+    assert "crisis" in judged.module.network.state_scores
+    clips = [row.clip for row in judged.data.rows if row.split == "test" and row.clip is not None]
+    texts = CrisisSuite().read()
+    words = judged.with_rows(texts).judge(range(len(texts))).scores
+    assert words["crisis"].std() > 0.01
+    for clip in clips[:3]:
+        heard = judged.with_rows([replace(row, clip=clip) for row in texts]).judge(range(len(texts))).scores
+        assert (heard["crisis"] >= words["crisis"]).all()
+        assert abs(heard["valence"] - words["valence"]).max() > 0.01
 
 
 def test_a_suite_without_a_run_says_what_to_give(tmp_path: Path) -> None:

@@ -137,6 +137,7 @@ class FrameBatchSampler:
         seed: int = 0,
         rank: int = 0,
         world_size: int = 1,
+        kinds: Sequence[int] | None = None,
     ) -> None:
         """Sort the clips into buckets.
 
@@ -151,6 +152,8 @@ class FrameBatchSampler:
             seed: of the shuffling.
             rank: whose share of the batches to deal, 0 to world_size - 1.
             world_size: how many ranks share each batch.
+            kinds: of each clip; no batch has clips of two kinds, unless there are fewer than two of one for a rank.
+                None: all are of one.
 
         Raises:
             ValueError: limits that a clip, or a clip for each rank, does not fit into.
@@ -163,9 +166,10 @@ class FrameBatchSampler:
         # Each bucket's batches are cut evenly, for its longest clip: whatever the shuffle, they fit, their number stays
         # the same, and none is a lonely remainder.
         self._buckets: list[tuple[np.ndarray, int]] = []
-        for bucket in _by_length(self.num_frames, buckets, max_frames_per_batch, max_clips_per_batch):
-            fitting = min(max_clips_per_batch, max_frames_per_batch // int(self.num_frames[bucket].max()))
-            self._buckets.append((bucket, -(-len(bucket) // fitting)))
+        for places in _by_kind(len(self.num_frames), kinds, world_size):
+            for bucket in _by_length(self.num_frames[places], buckets, max_frames_per_batch, max_clips_per_batch):
+                fitting = min(max_clips_per_batch, max_frames_per_batch // int(self.num_frames[places[bucket]].max()))
+                self._buckets.append((places[bucket], -(-len(bucket) // fitting)))
 
     @property
     def sampler(self) -> "FrameBatchSampler":
@@ -213,6 +217,13 @@ class FrameBatchSampler:
     def __len__(self) -> int:
         """Batches of an epoch, the skipped ones included."""
         return sum(count for _, count in self._buckets)
+
+
+def _by_kind(count: int, kinds: Sequence[int] | None, world_size: int) -> list[np.ndarray]:
+    """Places of the clips of each kind; of all as one where a kind has too few for every rank."""
+    found = np.zeros(count, np.int64) if kinds is None else np.asarray(kinds, np.int64)
+    groups = [np.flatnonzero(found == kind) for kind in np.unique(found)]
+    return groups if all(len(group) >= 2 * world_size for group in groups) else [np.arange(count)]
 
 
 def _by_length(num_frames: np.ndarray, buckets: int, max_frames: int, max_clips: int) -> list[np.ndarray]:

@@ -28,7 +28,14 @@ class Batching(Protocol):
     """Makes a sampler; `FrameBatchSampler` with its limits already given."""
 
     def __call__(
-        self, num_samples: Sequence[int], *, shuffle: bool, seed: int, rank: int, world_size: int
+        self,
+        num_samples: Sequence[int],
+        *,
+        shuffle: bool,
+        seed: int,
+        rank: int,
+        world_size: int,
+        kinds: Sequence[int] | None = None,
     ) -> FrameBatchSampler:
         """See `FrameBatchSampler`."""
 

@@ -4,7 +4,7 @@ A split is a function from utterances to `Parts`, so a config names one by `_tar
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -22,6 +22,9 @@ class Parts(NamedTuple):
     train: list[int]
     validation: list[int]
     test: list[int]
+
+
+SpeakerSplit = Callable[[Sequence[Utterance]], Parts]
 
 
 def check_speaker_disjoint(*parts: Sequence[Utterance]) -> None:
@@ -81,6 +84,57 @@ def hold_out(utterances: Sequence[Utterance], fractions: Mapping[str, float], se
     held = chosen["test"] | chosen["validation"]
     train = [row for row, utterance in enumerate(utterances) if utterance.speaker not in held]
     return Parts(train, rows["validation"], rows["test"])
+
+
+def speaker_folds(utterances: Sequence[Utterance], num_folds: int, seed: int) -> list[set[str]]:
+    """Speakers of each of so many folds; sexes and clips are spread evenly.
+
+    Speakers with most clips come first, each into the part that has fewest of this sex, then fewest clips.
+
+    Raises:
+        SplitError: fewer than two folds, or more than speakers.
+    """
+    clips = Counter(u.speaker for u in utterances)
+    if not 2 <= num_folds <= len(clips):
+        raise SplitError(f"num_folds={num_folds}; with {len(clips)} speakers give 2 to {len(clips)}")
+    sex = {u.speaker: u.sex for u in utterances}
+    order = [str(name) for name in np.random.default_rng(seed).permutation(sorted(clips))]
+    parts: list[set[str]] = [set() for _ in range(num_folds)]
+    for speaker in sorted(order, key=lambda name: -clips[name]):  # stable: ties stay as drawn
+        same_sex = [sum(sex[other] == sex[speaker] for other in part) for part in parts]
+        size = [sum(clips[other] for other in part) for part in parts]
+        parts[min(range(num_folds), key=lambda part: (same_sex[part], size[part]))].add(speaker)
+    return parts
+
+
+def fold(utterances: Sequence[Utterance], number: int, num_folds: int, seed: int = 0) -> Parts:
+    """One of so many folds whose test parts together are everybody, each speaker once; another fold validates.
+
+    Folds validate each other in twos as far as they go (the last with the first, the second with the third): both are
+    trained on the same speakers, so that what is trained before, such as an emotion model, serves both.
+
+    Args:
+        utterances: the corpus.
+        number: of the fold, from 0.
+        num_folds: how many there are, at least 3.
+        seed: of the speakers' draw, the same for all folds.
+
+    Raises:
+        SplitError: no such fold, or too few speakers.
+    """
+    if not 0 <= number < num_folds or num_folds < 3:
+        raise SplitError(f"number={number} of num_folds={num_folds}; give 3 folds or more, and 0 to num_folds - 1")
+    folds = speaker_folds(utterances, num_folds, seed)
+    test, validation = folds[number], folds[validating_fold(number, num_folds)]
+    train = set().union(*folds) - test - validation
+    return Parts(
+        *([row for row, u in enumerate(utterances) if u.speaker in part] for part in (train, validation, test))
+    )
+
+
+def validating_fold(number: int, num_folds: int) -> int:
+    """Number of the fold that validates, see `fold`."""
+    return (number + (1 if number % 2 else -1)) % num_folds
 
 
 def published(utterances: Sequence[Utterance]) -> Parts:

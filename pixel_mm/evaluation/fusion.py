@@ -18,7 +18,7 @@ from omegaconf import DictConfig
 
 from pixel_mm.data.emotions import DIMENSIONS
 from pixel_mm.data.fusion.row import FusionRow, check_disjoint
-from pixel_mm.evaluation.fusion_harm import ask, compare_sentences
+from pixel_mm.evaluation.fusion_harm import ask, compare_sentences, raise_alarms
 from pixel_mm.evaluation.fusion_models import JudgedModel, RowScores, other_voices, silenced, unheard
 from pixel_mm.evaluation.fusion_pictures import draw_pictures
 from pixel_mm.evaluation.fusion_scores import agreement, distress_accuracy, gain
@@ -232,10 +232,15 @@ def _harm(model: JudgedModel, suite: DictConfig) -> dict[str, Any]:
     """Sections of what the suite has texts for."""
     voices = [row.clip for row in model.data.rows if row.split == "test" and row.clip is not None]
     found: dict[str, Any] = {}
+    heads: dict[str, Any] = {}
     for name, score in (("hatecheck", "bias"), ("crisis", "crisis")):
         if suite[name] is not None:
             log.info("asking before and after: %s", name)
-            found[name] = ask(model, _some(instantiate(suite[name]).read(), suite.max_texts), score, voices, suite.seed)
+            rows = [row for row in instantiate(suite[name]).read() if row.split == "test"]
+            found[name] = ask(model, _some(rows, suite.max_texts), score, voices, suite.seed)
+            if score in model.module.network.state_scores:
+                heads[name] = raise_alarms(model, _some(rows, suite.max_texts), score, voices, suite.seed)
+    found["heads"] = heads
     if suite.crows_pairs is not None:
         pairs = _some(instantiate(suite.crows_pairs).read(), suite.max_texts)
         found["crows_pairs"] = compare_sentences(model, pairs, voices, suite.seed)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pixel_mm.data.fusion.bias_sets import SentencePair
-from pixel_mm.data.fusion.row import FusionRow
+from pixel_mm.data.fusion.row import FusionRow, check_disjoint
 from pixel_mm.data.utterance import Utterance
 from pixel_mm.evaluation.fusion_models import JudgedModel
 from pixel_mm.evaluation.fusion_scores import alarms, stereotype_rates
@@ -56,6 +56,33 @@ def ask(
     if score in model.module.network.state_scores:
         own = model.with_rows([replace(row, split="test") for row in rows])
         found["its own score"] = alarms(own.judge(range(len(rows))).scores[score], rows, score)
+    return found
+
+
+def raise_alarms(
+    model: JudgedModel, rows: Sequence[FusionRow], score: str, voices: Sequence[Utterance], seed: int
+) -> dict[str, Any]:
+    """Alarms of a score that the model was trained for, from words alone; and of crisis with a voice, too.
+
+    Args:
+        model: with the score.
+        rows: of text with the score, 0 or 1; those of one `speaker` resemble each other where several have it.
+        score: "bias" or "crisis".
+        voices: clips that are heard beside, drawn by seed.
+        seed: of the draw.
+
+    Raises:
+        SplitError: a text that the model was trained on.
+    """
+    trained = [model.data.rows[place] for place in model.data.parts.train]
+    check_disjoint([*trained, *rows])
+    families = [row.key if score == "crisis" else row.speaker for row in rows]
+    drawn = np.random.default_rng(seed).integers(len(voices), size=len(rows))
+    heard = [replace(row, clip=voices[number]) for row, number in zip(rows, drawn, strict=True)]
+    found = {}
+    for given, asked in (("words alone", rows), *((("words in a voice", heard),) if score == "crisis" else ())):
+        said = model.with_rows([replace(row, speaker="test") for row in asked]).judge(range(len(rows)))
+        found[given] = alarms(said.scores[score], rows, score, families=families)
     return found
 
 

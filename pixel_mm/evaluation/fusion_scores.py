@@ -32,11 +32,11 @@ def agreement(predictions: ArrayLike, targets: ArrayLike, speakers: Sequence[str
         ValueError: lengths differ, or a value is not finite.
     """
     ccc = concordance(predictions, targets)
-    sums = speaker_totals(_moments(predictions, targets), speakers)
+    sums = speaker_totals(concordance_moments(predictions, targets), speakers)
     return {
         "ccc": number(ccc),
         "pearson": number(pearson(predictions, targets)),
-        "ci95": speaker_interval(_concordances, sums),
+        "ci95": speaker_interval(concordances, sums),
     }
 
 
@@ -58,10 +58,10 @@ def gain(ours: ArrayLike, others: ArrayLike, targets: ArrayLike, speakers: Seque
         ValueError: lengths differ, or a value is not finite.
     """
     difference = concordance(ours, targets) - concordance(others, targets)
-    both = np.concatenate([_moments(ours, targets), _moments(others, targets)], axis=1)
+    both = np.concatenate([concordance_moments(ours, targets), concordance_moments(others, targets)], axis=1)
     width = both.shape[1] // 2
     limits = speaker_interval(
-        lambda sums: _concordances(sums[:, :width]) - _concordances(sums[:, width:]), speaker_totals(both, speakers)
+        lambda sums: concordances(sums[:, :width]) - concordances(sums[:, width:]), speaker_totals(both, speakers)
     )
     return {"difference": number(difference), "ci95": limits}
 
@@ -86,7 +86,11 @@ def distress_accuracy(valences: ArrayLike, rows: Sequence[FusionRow]) -> dict[st
 
 
 def alarms(
-    probabilities: ArrayLike, rows: Sequence[FusionRow], score: str, threshold: float = _MIDDLE
+    probabilities: ArrayLike,
+    rows: Sequence[FusionRow],
+    score: str,
+    threshold: float = _MIDDLE,
+    families: Sequence[str] | None = None,
 ) -> dict[str, Any]:
     """How often a score raises an alarm where it should, and where it should not.
 
@@ -95,10 +99,12 @@ def alarms(
         rows: [N] that have the score, 0 or 1: the crisis suite, or HateCheck.
         score: its name, e.g. "crisis".
         threshold: at and above it there is an alarm.
+        families: [N], texts that resemble each other; None: each stands alone. Intervals (95 %) are over them.
 
     Returns:
-        `recall` (alarms where the label is 1), `false_alarms` (where it is 0), None where there is no such row, and
-        `groups`: by group the share `alarmed` and `num_rows`.
+        `recall` (alarms where the label is 1), `false_alarms` (where it is 0), None where there is no such row, each
+        with an interval `recall_ci95`, `false_alarms_ci95`, and `groups`: by group the share `alarmed`, `num_rows`
+        and its `ci95`.
 
     Raises:
         ValueError: lengths differ, a probability is NaN, or a row lacks the score.
@@ -108,12 +114,29 @@ def alarms(
     if lacking:
         raise ValueError(f"{len(lacking)} rows have no score '{score}' ({lacking[0]}, ...); leave them out")
     true = np.array([row.scores[score] >= _MIDDLE for row in rows], bool)
-    groups = _by_group(raised, [str(row.group) for row in rows])
+    of = families if families is not None else [row.key for row in rows]
+    names = np.array([str(row.group) for row in rows])
+    groups = _by_group(raised, names.tolist())
     return {
         "recall": float(raised[true].mean()) if true.any() else None,
+        "recall_ci95": _share_interval(raised, true, of),
         "false_alarms": float(raised[~true].mean()) if not true.all() else None,
-        "groups": {n: {"alarmed": share, "num_rows": count} for n, (share, count) in groups.items() if n != "all"},
+        "false_alarms_ci95": _share_interval(raised, ~true, of),
+        "groups": {
+            name: {"alarmed": share, "num_rows": count, "ci95": _share_interval(raised, names == name, of)}
+            for name, (share, count) in groups.items()
+            if name != "all"
+        },
     }
+
+
+def _share_interval(raised: np.ndarray, among: np.ndarray, families: Sequence[str]) -> tuple[float, float] | None:
+    """Of the share raised among some rows; None where they are of fewer than two families."""
+    whose = [name for name, chosen in zip(families, among, strict=True) if chosen]
+    if not whose:
+        return None
+    totals = speaker_totals(np.stack([raised[among], np.ones(len(whose))], axis=1), whose)
+    return speaker_interval(lambda sums: sums[:, 0] / sums[:, 1], totals)
 
 
 def stereotype_rates(
@@ -154,14 +177,14 @@ def _by_group(values: np.ndarray, groups: Sequence[str]) -> dict[str, tuple[floa
     return of_all | {name: (float(values[places[name]].mean()), len(places[name])) for name in sorted(places)}
 
 
-def _moments(predictions: ArrayLike, targets: ArrayLike) -> np.ndarray:
+def concordance_moments(predictions: ArrayLike, targets: ArrayLike) -> np.ndarray:
     """What each row adds to the sums that a CCC is made of: float64 [N, 6]."""
     x, y = np.asarray(predictions, np.float64), np.asarray(targets, np.float64)
     return np.stack([np.ones_like(x), x, y, x * x, y * y, x * y], axis=1)
 
 
-def _concordances(sums: np.ndarray) -> np.ndarray:
-    """CCC of each row of summed `_moments`, [R, 6] to [R]; NaN where undefined. See `metrics.concordance`."""
+def concordances(sums: np.ndarray) -> np.ndarray:
+    """CCC of each row of summed `concordance_moments`, [R, 6] to [R]; NaN where undefined (`metrics.concordance`)."""
     count, x, y, xx, yy, xy = sums.T
     mean_x, mean_y = x / count, y / count
     distance = xx / count - mean_x**2 + yy / count - mean_y**2 + (mean_x - mean_y) ** 2

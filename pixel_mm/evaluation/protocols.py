@@ -6,14 +6,13 @@ a fixed schedule are the model) are taken from those who train.
 """
 
 from abc import ABC, abstractmethod
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
-from pixel_mm.data.splits import check_speaker_disjoint, hold_out, published
+from pixel_mm.data.splits import check_speaker_disjoint, hold_out, published, speaker_folds
 from pixel_mm.data.utterance import Utterance
 
 
@@ -128,20 +127,13 @@ class KFold(Protocol):
         self.num_folds = num_folds
 
     def test_parts(self, utterances: Sequence[Utterance]) -> list[set[str]]:
-        """Speakers with most clips first, each into the part that has fewest of this sex, then fewest clips."""
-        clips = Counter(u.speaker for u in utterances)
-        if not 2 <= self.num_folds <= len(clips):
+        """See `speaker_folds`."""
+        num_speakers = len({u.speaker for u in utterances})
+        if not 2 <= self.num_folds <= num_speakers:
             raise ProtocolError(
-                f"protocol.num_folds={self.num_folds}; with {len(clips)} speakers give 2 to {len(clips)}"
+                f"protocol.num_folds={self.num_folds}; with {num_speakers} speakers give 2 to {num_speakers}"
             )
-        sex = {u.speaker: u.sex for u in utterances}
-        order = [str(name) for name in np.random.default_rng(self.seed).permutation(sorted(clips))]
-        parts: list[set[str]] = [set() for _ in range(self.num_folds)]
-        for speaker in sorted(order, key=lambda name: -clips[name]):  # stable: ties stay as drawn
-            same_sex = [sum(sex[other] == sex[speaker] for other in part) for part in parts]
-            size = [sum(clips[other] for other in part) for part in parts]
-            parts[min(range(self.num_folds), key=lambda part: (same_sex[part], size[part]))].add(speaker)
-        return parts
+        return speaker_folds(utterances, self.num_folds, self.seed)
 
 
 class HoldOut(Protocol):

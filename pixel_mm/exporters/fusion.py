@@ -104,6 +104,7 @@ def _describe(network: FusionNetwork, backbone: BackboneSpec, system: str | None
             "adapter": adapter.arguments,
             "resampler": adapter.resampler.arguments,
             "head_width": network.heads.width,
+            "reads_top": network.heads.top is not None,
         },
         reads_text=network.reads_text,
         system=system,

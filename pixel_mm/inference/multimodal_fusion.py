@@ -216,6 +216,7 @@ def _network(fusion: FusionSpec, backbone: Backbone) -> FusionNetwork:
             layers=fusion.layers,
             head_width=fusion.sizes["head_width"],
             reads_text=fusion.reads_text,
+            reads_top=fusion.sizes["reads_top"],
         )
 
 

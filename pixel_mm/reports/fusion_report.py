@@ -64,6 +64,9 @@ def _text(metrics: Mapping[str, Any], pictures: Mapping[str, str]) -> str:
         _section(metrics, "response_loss", _response),
         "## Confidence",
         _section(metrics, "confidence", _confidence),
+        "## Scores of danger and hate",
+        "Read by heads that were trained for it, on texts that they have not learnt from; alarms at 0.5 and above.",
+        _section(metrics, "heads", _heads),
         "## Harm: before and after",
         "Before is the bare language model, asked in words. A model that harms nothing says the same after.",
         *(_alarms(metrics, name, title) for name, title in (("hatecheck", "HateCheck"), ("crisis", "Crisis suite"))),
@@ -150,6 +153,27 @@ def _alarms(metrics: Mapping[str, Any], name: str, title: str) -> str:
         f"### {title}\n\n{markdown_table(('', 'recall', 'false alarms', 'largest change'), rows)}\n"
         f"{markdown_table(('alarmed, of', *found), by_group)}"
     )
+
+
+def _heads(found: Mapping[str, Any]) -> str:
+    rows, groups = [], []
+    for name, entries in found.items():
+        for given, entry in entries.items():
+            shown = ("recall", "false_alarms")
+            rows.append(
+                (name, given, *(t for key in shown for t in (percent(entry[key]), _shares(entry[f"{key}_ci95"]))))
+            )
+            groups += [
+                (name, given, group, share["num_rows"], percent(share["alarmed"]), _shares(share["ci95"]))
+                for group, share in entry["groups"].items()
+            ]
+    header = ("texts", "given", "recall", "95 %", "false alarms", "95 %")
+    of_groups = ("texts", "given", "group", "rows", "alarmed", "95 %")
+    return f"{markdown_table(header, rows)}\n{markdown_table(of_groups, groups)}"
+
+
+def _shares(limits: Sequence[float] | None) -> str:
+    return MISSING if limits is None else f"{percent(limits[0])} to {percent(limits[1])}"
 
 
 def _group(entry: Mapping[str, Any], group: str) -> float | None:

@@ -27,7 +27,13 @@ class FusionTask:
     """See `pixel_mm.training.task.Task`; the data module is a `FusionDataModule`."""
 
     def build(self, cfg: DictConfig, datamodule: Any) -> DescribedNetwork:
-        """Adapter and heads on the backbone, whole or from its lowest block on."""
+        """Adapter and heads on the backbone, whole or from its lowest block on.
+
+        Raises:
+            FusionTaskError: `emotion_run` was trained on a speaker who is held out here.
+        """
+        if cfg.emotion_run is not None and cfg.model.encoders is not None:
+            _refuse_known_voices(_emotion_run(cfg.emotion_run), datamodule)
         network = build_network(cfg, datamodule.scores, first_layer(cfg))
         datamodule.use_tokenizer(network.backbone.tokenizer)
         return network
@@ -44,6 +50,23 @@ class FusionTask:
     ) -> Sequence[WrongClip]:
         """None: a row is more than its clip."""
         return []
+
+
+def _refuse_known_voices(folder: RunFolder, datamodule: Any) -> None:
+    """Refuse an emotion model that has learnt from clips of speakers who are held out here.
+
+    Clips are known by speaker and file name, wherever the corpus lies.
+    """
+    heard = instantiate(folder.load_config().datamodule)
+    known = {(u.speaker, u.path.name) for u in map(heard.utterances.__getitem__, heard.parts.train)}
+    held = [row for part in datamodule.parts[1:] for row in map(datamodule.rows.__getitem__, part)]
+    shared = sorted({row.speaker for row in held if row.clip and (row.clip.speaker, row.clip.path.name) in known})
+    if shared:
+        raise FusionTaskError(
+            f"emotion_run={folder.path} was trained on {len(shared)} speakers who are held out here "
+            f"({', '.join(shared[:5])}); train it with the same speakers: datamodule.split.fractions and seed, or "
+            "datamodule.split as speaker_split"
+        )
 
 
 def build_network(cfg: DictConfig, scores: Sequence[str], lowest: int = 0) -> FusionNetwork:
@@ -66,27 +89,32 @@ def build_network(cfg: DictConfig, scores: Sequence[str], lowest: int = 0) -> Fu
     return network
 
 
+def _emotion_run(run: str) -> RunFolder:
+    folder = RunFolder(Path(run))
+    task = str(folder.load_config().task._target_).rpartition(".")[2]
+    if task != EmotionTask.__name__:
+        raise FusionTaskError(f"emotion_run={run} is of {task}; give a run of experiment=emotion")
+    return folder
+
+
 def hear_emotion(run: str) -> EmotionFrames:
     """Frames of the emotion regressor of a run folder.
 
     Raises:
         FusionTaskError: it is no run of an emotion model.
     """
-    folder = RunFolder(Path(run))
-    task = str(folder.load_config().task._target_).rpartition(".")[2]
-    if task != EmotionTask.__name__:
-        raise FusionTaskError(f"emotion_run={run} is of {task}; give a run of experiment=emotion")
-    regressor = load_network(folder)
+    regressor = load_network(_emotion_run(run))
     assert isinstance(regressor, EmotionRegressor)
     return EmotionFrames(regressor)
 
 
-def load_fusion_network(folder: RunFolder, which: str = "best") -> FusionNetwork:
-    """The trained network of a run, with its whole backbone, on the CPU, in evaluation mode.
+def load_fusion_network(folder: RunFolder, which: str = "best", lowest: int = 0) -> FusionNetwork:
+    """The trained network of a run, on the CPU, in evaluation mode.
 
     Args:
         folder: of the run.
         which: "best" or "last" checkpoint.
+        lowest: layer of the backbone that is loaded; above 0, it reads hidden states in place of tokens.
 
     Raises:
         RunError: no run folder, or no checkpoint in it.
@@ -97,6 +125,6 @@ def load_fusion_network(folder: RunFolder, which: str = "best") -> FusionNetwork
     architecture = read_architecture(checkpoint)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(config.seed)  # frozen weights that were random are made again, and verified by their SHA-256
-        network = build_network(config, [*architecture["state_scores"], *architecture["answer_scores"]])
+        network = build_network(config, [*architecture["state_scores"], *architecture["answer_scores"]], lowest)
     load_trained(network, checkpoint)
     return network.requires_grad_(False).eval()

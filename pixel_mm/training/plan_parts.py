@@ -88,7 +88,7 @@ def build_parts(
     state = tuple(name for name in scores if name not in EQ_DIMENSIONS)
     answer = tuple(name for name in scores if name in EQ_DIMENSIONS)
     sizes = (blueprint.hidden_size, audio_size, model_cfg.head_width, model_cfg.dropout)
-    heads = FusionHeads(state, answer, *sizes).train()
+    heads = FusionHeads(state, answer, *sizes, model_cfg.reads_top).train()
     return PlannedParts(model, first, total, layers, sources, adapter, heads, bool(model_cfg.recompute))
 
 

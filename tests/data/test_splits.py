@@ -6,6 +6,7 @@ from pixel_mm.data.splits import (
     Parts,
     SplitError,
     check_speaker_disjoint,
+    fold,
     hold_out,
     published,
     published_or_hold_out,
@@ -88,3 +89,23 @@ def test_a_published_split_that_shares_a_speaker_is_refused() -> None:
     utterances = [utterance(speaker="a", split=split) for split in ("train", "test")]
     with pytest.raises(SplitError, match=r"\(a\)"):
         published_or_hold_out(utterances, FRACTIONS, 0)
+
+
+def test_folds_test_everybody_once_and_validate_each_other() -> None:
+    utterances = [utterance(speaker=f"s{number % 10}") for number in range(60)]
+    for num_folds in (4, 5):
+        folds = [fold(utterances, number, num_folds) for number in range(num_folds)]
+        assert sorted(row for parts in folds for row in parts.test) == list(range(60))
+        for parts in folds:
+            assert sorted(row for part in parts for row in part) == list(range(60))
+            check_speaker_disjoint(*([utterances[row] for row in part] for part in parts))
+            assert parts.validation
+        assert folds[1].train == folds[2].train
+        assert (folds[1].test, folds[1].validation) == (folds[2].validation, folds[2].test)
+    assert fold(utterances, 0, 5, seed=1) != fold(utterances, 0, 5)
+
+
+@pytest.mark.parametrize(("number", "num_folds"), [(-1, 5), (5, 5), (0, 2), (0, 11)])
+def test_folds_that_there_are_not_are_refused(number: int, num_folds: int) -> None:
+    with pytest.raises(SplitError, match="num_folds"):
+        fold([utterance(speaker=f"s{number}") for number in range(10)], number, num_folds)

@@ -15,7 +15,7 @@ from pixel_mm.data.fusion.datamodule import FusionDataModule
 from pixel_mm.data.fusion.row import FusionRow
 from pixel_mm.data.splits import SplitError
 from pixel_mm.evaluation.fusion import lose_answers, measure, tell_distress, wrong_feelings
-from pixel_mm.evaluation.fusion_harm import ask, compare_sentences
+from pixel_mm.evaluation.fusion_harm import ask, compare_sentences, raise_alarms
 from pixel_mm.evaluation.fusion_models import JudgedModel, other_voices, silenced, unheard
 from pixel_mm.evaluation.fusion_pictures import draw_pictures
 from pixel_mm.evaluation.preparation import EvaluateError
@@ -135,6 +135,11 @@ def test_harm_is_asked_before_and_after(model: JudgedModel, rows: list[FusionRow
     assert set(found) == {"before", "after", "after, with a voice", "its own score"}
     assert found["before"] == found["after"]
     assert found["before"]["largest_change"] == 0 < found["after, with a voice"]["largest_change"]
+    alarmed = raise_alarms(model, texts, "crisis", voices, 0)
+    assert set(alarmed) == {"words alone", "words in a voice"}
+    assert alarmed["words in a voice"]["recall"] >= alarmed["words alone"]["recall"]
+    with pytest.raises(SplitError, match="sentences are in several parts"):
+        raise_alarms(model, [replace(texts[0], text="The letter train")], "crisis", voices, 0)
     pairs = [SentencePair(f"p{n}", f"They are {n}", f"We are {n}", "age") for n in range(3)]
     rates = compare_sentences(model, pairs, voices, 0)
     assert rates["before"] == rates["after"]

@@ -63,6 +63,10 @@ def test_alarms_where_they_belong_and_where_they_do_not() -> None:
     assert words["false_alarms"] > 0 < words["groups"]["figure_of_speech"]["alarmed"]
     assert words["groups"]["implied"]["alarmed"] == 0 < words["recall"] < 1
     assert "all" not in words["groups"]
+    assert words["recall_ci95"][0] < words["recall"] < words["recall_ci95"][1]
+    assert words["groups"]["implied"]["ci95"] == (0.0, 0.0)
+    one = alarms([float(number % 2) for number in range(len(rows))], rows, "crisis", families=["all"] * len(rows))
+    assert one["recall_ci95"] is None
     with pytest.raises(ValueError, match="1 rows have no score 'crisis'"):
         alarms([0.5], [FusionRow(key="x", speaker="y", text="z")], "crisis")
     with pytest.raises(ValueError, match="not NaN"):

@@ -11,6 +11,10 @@ from pixel_mm.reports.fusion_report import write_fusion_report
 AGREEMENT = {"ccc": 0.612, "pearson": 0.7, "ci95": (0.5, 0.7)}
 UNKNOWN = {"ccc": None, "pearson": None, "ci95": None}
 ALARMS = {"recall": 0.75, "false_alarms": None, "groups": {"slur_h": {"alarmed": 0.5, "num_rows": 2}}}
+HEADS = {
+    "recall": 0.75, "recall_ci95": (0.5, 1.0), "false_alarms": 0.25, "false_alarms_ci95": None,
+    "groups": {"implied": {"alarmed": 0.5, "num_rows": 4, "ci95": (0.25, 0.75)}},
+}  # fmt: skip
 METRICS = {
     "model": "tiny",
     "num_rows": 12,
@@ -25,6 +29,7 @@ METRICS = {
             "num_rows": 12, "accuracy": 0.5, "confidence": 0.75, "ece": 0.25, "aurc": 0.3, "excess_aurc": 0.1,
         }
     },
+    "heads": {"crisis": {"words alone": HEADS}},
     "hatecheck": {"before": ALARMS, "after": ALARMS},
     "crows_pairs": {"before": {"all": {"rate": 0.5, "num_pairs": 9}, "age": {"rate": 0.625, "num_pairs": 8}}},
 }  # fmt: skip
@@ -46,6 +51,8 @@ def test_every_number_is_in_the_report(tmp_path: Path) -> None:
         "| before | 75.0 % | - | - |",
         "| slur_h | 50.0 % | 50.0 % |",
         "| age | 62.5 % |",
+        "| crisis | words alone | 75.0 % | 50.0 % to 100.0 % | 25.0 % | - |",
+        "| crisis | words alone | implied | 4 | 50.0 % | 25.0 % to 75.0 % |",
     ):
         assert line in text
     for file in re.findall(r"\]\((.*?)\)", text):
@@ -58,7 +65,7 @@ def test_what_was_not_measured_is_said(tmp_path: Path) -> None:
     bare = {key: METRICS[key] for key in ("model", "num_rows", "num_speakers")} | {"label_source": None}
     write_fusion_report(tmp_path, bare, {}, {})
     text = (tmp_path / "report.md").read_text(encoding="utf-8")
-    assert text.count("Not measured in this run.") == 8
+    assert text.count("Not measured in this run.") == 9
     assert "no labels" in text
 
 

@@ -1,12 +1,17 @@
 """Published sets of texts that show bias: HateCheck (what is hateful) and CrowS-Pairs (what is taken for likelier)."""
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from pixel_mm.data.corpora.corpus import CorpusError
-from pixel_mm.data.fusion.row import FusionRow
+from pixel_mm.data.fusion.row import FusionRow, sentence_key
+from pixel_mm.data.splits import SplitError
+from pixel_mm.data.utterance import Split
 
 
 @dataclass(frozen=True)
@@ -15,33 +20,87 @@ class HateCheck:
 
     Attributes:
         root: folder with `test_suite_cases.csv`.
+        fractions: None: all of it is for testing, and `speaker` is the group spoken of. Else "validation" and "test",
+            the share of the texts that each keeps, and the rest is trained on. Families stay whole: texts of one
+            template, of those that were made from it (negated, misspelt, turned around), and equal texts; `speaker`
+            is the family.
+        seed: of the families' draw.
     """
 
     root: str | Path
+    fractions: Mapping[str, float] | None = None
+    seed: int = 0
 
     def read(self) -> list[FusionRow]:
-        """Rows of text alone, for testing: `bias` is 1 where the publisher says hateful; `group` is the functionality.
+        """Rows of text alone: `bias` is 1 where the publisher says hateful; `group` is the functionality.
 
         Raises:
             CorpusError: there is no such file, or a row is broken.
+            SplitError: fractions that leave nothing to train on.
         """
         file = _file(self.root, "test_suite_cases.csv", "HateCheck", "https://github.com/paul-rottger/hatecheck-data")
-        rows = []
-        for where, record in _records(file, "functionality", "case_id", "test_case", "label_gold", "target_ident"):
-            if record["label_gold"] not in ("hateful", "non-hateful"):
-                raise CorpusError(f"{where}: label_gold is '{record['label_gold']}'; it is hateful or non-hateful")
-            rows.append(
-                FusionRow(
-                    key=f"hatecheck:{record['case_id']}",
-                    speaker=record["target_ident"] or "no group",
-                    text=record["test_case"].strip(),
-                    scores={"bias": float(record["label_gold"] == "hateful")},
-                    label_source="rated",
-                    group=record["functionality"],
-                    split="test",
-                )
-            )
-        return rows
+        columns = ("functionality", "case_id", "test_case", "label_gold", "target_ident")
+        templates = () if self.fractions is None else ("templ_id", "ref_templ_id")
+        records = [record for where, record in _records(file, *columns, *templates) if _is_labelled(where, record)]
+        if self.fractions is None:
+            return [_hate_row(record, record["target_ident"] or "no group", "test") for record in records]
+        families = _families(records)
+        parts = _divide(families, self.fractions, self.seed)
+        return [
+            _hate_row(record, f"hatecheck family {family}", parts[family])
+            for record, family in zip(records, families, strict=True)
+        ]
+
+
+def _is_labelled(where: str, record: Mapping[str, str]) -> bool:
+    if record["label_gold"] not in ("hateful", "non-hateful"):
+        raise CorpusError(f"{where}: label_gold is '{record['label_gold']}'; it is hateful or non-hateful")
+    return True
+
+
+def _hate_row(record: Mapping[str, str], speaker: str, split: Split) -> FusionRow:
+    return FusionRow(
+        key=f"hatecheck:{record['case_id']}",
+        speaker=speaker,
+        text=record["test_case"].strip(),
+        scores={"bias": float(record["label_gold"] == "hateful")},
+        label_source="rated",
+        group=record["functionality"],
+        split=split,
+    )
+
+
+def _families(records: Sequence[Mapping[str, str]]) -> list[str]:
+    """Name of each text's family: templates that were made from each other, or that give the same text."""
+    parents: dict[str, str] = {}
+
+    def root(name: str) -> str:
+        while parents.setdefault(name, name) != name:
+            name = parents[name]
+        return name
+
+    for record in records:
+        own = root(record["templ_id"])
+        for other in (record["ref_templ_id"], sentence_key(record["test_case"])):
+            if other:
+                parents[root(other)] = own
+    return [root(record["templ_id"]) for record in records]
+
+
+def _divide(families: Sequence[str], fractions: Mapping[str, float], seed: int) -> dict[str, Split]:
+    """Part of each family; a part gets drawn families until it has its share of the texts."""
+    wanted = {name: fractions.get(name, 0.0) * len(families) for name in ("test", "validation")}
+    if set(fractions) - wanted.keys() or min(wanted.values()) < 0 or sum(wanted.values()) >= len(families):
+        raise SplitError(f"fractions {dict(fractions)}; give 'validation' and 'test', together less than 1")
+    sizes = Counter(families)
+    names = sorted(sizes)
+    parts: dict[str, Split] = {}
+    for name in (names[number] for number in np.random.default_rng(seed).permutation(len(names))):
+        part: Split = "test" if wanted["test"] > 0 else "validation" if wanted["validation"] > 0 else "train"
+        parts[name] = part
+        if part != "train":
+            wanted[part] -= sizes[name]
+    return parts
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import numpy as np
 from pixel_mm.data.corpora.corpus import Corpus
 from pixel_mm.data.emotions import DIMENSIONS
 from pixel_mm.data.fusion.row import FusionRow, RowSource, check_disjoint
-from pixel_mm.data.splits import Parts, SplitError, hold_out
+from pixel_mm.data.splits import Parts, SpeakerSplit, SplitError, check_speaker_disjoint, hold_out
 from pixel_mm.data.utterance import Utterance
 
 TEXT_GAIN = 2.5
@@ -53,6 +53,30 @@ def target_state(text: Mapping[str, float], voice: Mapping[str, float]) -> dict[
     return {"valence": valence} | {name: voice[name] for name in DIMENSIONS[1:] if name in voice}
 
 
+def part_speakers(
+    clips: Sequence[Utterance],
+    fractions: Mapping[str, float] | None,
+    seed: int,
+    split: SpeakerSplit | None,
+) -> Parts:
+    """Parts of an emotion corpus, the same in every source that has the same options.
+
+    Args:
+        clips: of the corpus.
+        fractions: of the clips, for "validation" and "test"; None is `PAIR_FRACTIONS`. Whole speakers are held out.
+        seed: of the speakers' draw.
+        split: takes the place of both, such as `splits.fold`.
+
+    Raises:
+        SplitError: too few speakers, or parts that share one.
+    """
+    if split is None:
+        return hold_out(clips, dict(fractions or PAIR_FRACTIONS), seed)
+    parts = split(clips)
+    check_speaker_disjoint(*([clips[row] for row in rows] for rows in parts))
+    return parts
+
+
 class ConstructedPairs:
     """Sentences with ratings, put together with the voices of an emotion corpus; speaker- and sentence-disjoint."""
 
@@ -63,6 +87,7 @@ class ConstructedPairs:
         sentences_per_clip: int = 3,
         fractions: Mapping[str, float] | None = None,
         seed: int = 0,
+        split: SpeakerSplit | None = None,
     ) -> None:
         """Take the two sources; nothing is read yet.
 
@@ -71,8 +96,9 @@ class ConstructedPairs:
             voices: clips; those without valence or arousal are left out. Their ratings have one source.
             sentences_per_clip: rows that each clip makes. Sentences are taken from the negative, the middle and the
                 positive part of the scale in turn, so that a multiple of 3 shows each voice with all three.
-            fractions: of the clips, for "validation" and "test"; None is `PAIR_FRACTIONS`. Whole speakers are held out.
+            fractions: see `part_speakers`.
             seed: of the speakers' and the sentences' draw.
+            split: see `part_speakers`.
 
         Raises:
             ValueError: fewer than one sentence per clip.
@@ -81,7 +107,7 @@ class ConstructedPairs:
             raise ValueError(f"sentences_per_clip is {sentences_per_clip}; give 1 or more")
         self.sentences, self.voices = sentences, voices
         self.sentences_per_clip, self.seed = sentences_per_clip, seed
-        self.fractions = dict(fractions or PAIR_FRACTIONS)
+        self.fractions, self.split = fractions, split
 
     def read(self) -> list[FusionRow]:
         """The pairs, ordered by split and clip.
@@ -97,7 +123,7 @@ class ConstructedPairs:
                 f"{' and '.join(sorted(map(str, sources))) or 'none'}: set its label_source"
             )
         by_band = _by_band(self.sentences.read())
-        parts = hold_out(clips, self.fractions, self.seed)
+        parts = part_speakers(clips, self.fractions, self.seed, self.split)
         rows = [
             row
             for split, numbers in zip(Parts._fields, parts, strict=True)

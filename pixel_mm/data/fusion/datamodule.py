@@ -176,6 +176,8 @@ class FusionDataModule(pl.LightningDataModule):
             seed=self._seed,
             rank=self.trainer.global_rank if self.trainer else 0,
             world_size=self.trainer.world_size if self.trainer else 1,
+            # Rows without an answer may need none of the language model (`model.reads_top`); a batch of them saves it.
+            kinds=[int(rows[place].response is not None) for place in places],
         )
         padding = self._tokenizer.pad_token_id
         stack = RowCollator(int(self._tokenizer.eos_token_id if padding is None else padding))

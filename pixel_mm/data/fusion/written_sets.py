@@ -14,9 +14,9 @@ import yaml
 
 from pixel_mm.data.corpora.corpus import Corpus
 from pixel_mm.data.emotions import EQ_DIMENSIONS
-from pixel_mm.data.fusion.constructed_pairs import PAIR_FRACTIONS, target_state
+from pixel_mm.data.fusion.constructed_pairs import part_speakers, target_state
 from pixel_mm.data.fusion.row import FusionRow
-from pixel_mm.data.splits import Parts, SplitError, hold_out
+from pixel_mm.data.splits import Parts, SpeakerSplit, SplitError
 from pixel_mm.data.utterance import Split, Utterance
 
 _TEXTS = Path(__file__).parent / "texts"
@@ -48,7 +48,7 @@ class CrisisSuite:
                 group=name,
                 split="test",
             )
-            for name, group in _load("crisis_suite")["groups"].items()
+            for name, group in load_texts("crisis_suite")["groups"].items()
             for number, text in enumerate(group["texts"])
         ]
 
@@ -69,35 +69,45 @@ class EmpathyAnswers:
                 label_source="constructed",
                 split=split,
             )
-            for split, items in _load("eq_answers").items()
+            for split, items in load_texts("eq_answers").items()
             for number, item in enumerate(items)
             for place, (*levels, answer) in enumerate(item["answers"])
         ]
 
 
-class _Voices:
-    """Clips of an emotion corpus by part and category; its parts are `ConstructedPairs`'s with the same options."""
+class VoiceParts:
+    """Clips of an emotion corpus by part and category; its parts are `ConstructedPairs`'s with the same options.
 
-    def __init__(self, corpus: Corpus, fractions: Mapping[str, float] | None, seed: int) -> None:
+    Attributes:
+        title: of the corpus.
+        parts: clips with valence and arousal by part; parts without any are missing.
+    """
+
+    def __init__(
+        self, corpus: Corpus, fractions: Mapping[str, float] | None, seed: int, split: SpeakerSplit | None = None
+    ) -> None:
+        """Read the corpus and divide it, see `part_speakers`."""
         self.title = corpus.title
         rated = [clip for clip in corpus.read() if {"valence", "arousal"} <= (clip.ratings or {}).keys()]
-        parts = hold_out(rated, dict(fractions or PAIR_FRACTIONS), seed)
+        parts = part_speakers(rated, fractions, seed, split)
         self.parts = {
             name: [rated[row] for row in rows] for name, rows in zip(Parts._fields, parts, strict=True) if rows
         }
 
-    def draw(self, split: str, emotions: frozenset[str], count: int, random: np.random.Generator) -> list[Utterance]:
-        """So many different clips.
+    def draw(
+        self, split: str, emotions: frozenset[str] | None, count: int, random: np.random.Generator
+    ) -> list[Utterance]:
+        """So many different clips of these categories; None: of any.
 
         Raises:
             SplitError: there are fewer; names the part and the categories.
         """
-        clips = [clip for clip in self.parts.get(split, []) if clip.emotion in emotions]
+        clips = [clip for clip in self.parts.get(split, []) if emotions is None or clip.emotion in emotions]
         if len(clips) < count:
             raise SplitError(
                 f"{len(clips)} clips of {self.title} in the {split} part have the category "
-                f"{' or '.join(sorted(emotions))}, {count} are needed; ask for fewer, or take another corpus, other "
-                "fractions or another seed"
+                f"{' or '.join(sorted(emotions or {'any'}))}, {count} are needed; ask for fewer, or take "
+                "another corpus, other fractions or another seed"
             )
         return [clips[number] for number in random.permutation(len(clips))[:count]]
 
@@ -115,6 +125,7 @@ class MaskedDistress:
         clips_per_text: int = 2,
         fractions: Mapping[str, float] | None = None,
         seed: int = 0,
+        split: SpeakerSplit | None = None,
     ) -> None:
         """Take the voices; nothing is read yet.
 
@@ -123,8 +134,10 @@ class MaskedDistress:
             clips_per_text: voices of either kind for each text.
             fractions: see `ConstructedPairs`; with the same ones and seed the test part is the same.
             seed: of the speakers' and the clips' draw.
+            split: see `part_speakers`.
         """
         self.voices, self.clips_per_text, self.fractions, self.seed = voices, clips_per_text, fractions, seed
+        self.split = split
 
     def read(self) -> list[FusionRow]:
         """The rows; their state is `target_state`'s, by which the voice decides in `masked` and `reverse`.
@@ -132,7 +145,10 @@ class MaskedDistress:
         Raises:
             SplitError: too few voices of a kind.
         """
-        voices, random = _Voices(self.voices, self.fractions, self.seed), np.random.default_rng(self.seed)
+        voices, random = (
+            VoiceParts(self.voices, self.fractions, self.seed, self.split),
+            np.random.default_rng(self.seed),
+        )
         return [
             FusionRow(
                 key=f"masked:{words}:{number}+{clip.key}",
@@ -144,7 +160,7 @@ class MaskedDistress:
                 group=_GROUPS[words, voice],
                 split="test",
             )
-            for words, texts in _load("masked_distress").items()
+            for words, texts in load_texts("masked_distress").items()
             for number, text in enumerate(texts)
             for voice, emotions in (("fine", FINE_VOICES), ("distressed", DISTRESSED_VOICES))
             for clip in voices.draw("test", emotions, self.clips_per_text, random)
@@ -160,6 +176,7 @@ class WrittenResponses:
         clips_per_answer: int = 4,
         fractions: Mapping[str, float] | None = None,
         seed: int = 0,
+        split: SpeakerSplit | None = None,
     ) -> None:
         """Take the voices; nothing is read yet.
 
@@ -168,8 +185,10 @@ class WrittenResponses:
             clips_per_answer: voices that each answer is given to.
             fractions: see `ConstructedPairs`.
             seed: of the speakers' and the clips' draw.
+            split: see `part_speakers`.
         """
         self.voices, self.clips_per_answer, self.fractions, self.seed = voices, clips_per_answer, fractions, seed
+        self.split = split
 
     def read(self) -> list[FusionRow]:
         """Rows without scores; `group` is the voice's category. Texts and speakers of the parts differ.
@@ -177,10 +196,10 @@ class WrittenResponses:
         Raises:
             SplitError: a part with too few voices of a category.
         """
-        voices = _Voices(self.voices, self.fractions, self.seed)
-        return [row for split, items in _load("responses").items() for row in self._rows(voices, split, items)]
+        voices = VoiceParts(self.voices, self.fractions, self.seed, self.split)
+        return [row for split, items in load_texts("responses").items() for row in self._rows(voices, split, items)]
 
-    def _rows(self, voices: _Voices, split: Split, items: Sequence[Mapping[str, str]]) -> Iterator[FusionRow]:
+    def _rows(self, voices: VoiceParts, split: Split, items: Sequence[Mapping[str, str]]) -> Iterator[FusionRow]:
         random = np.random.default_rng([self.seed, Parts._fields.index(split)])
         for number, item in enumerate(items):
             for emotion, answer in item.items():
@@ -198,5 +217,6 @@ class WrittenResponses:
                     )
 
 
-def _load(name: str) -> dict[Any, Any]:
+def load_texts(name: str) -> dict[Any, Any]:
+    """Content of a file of `texts/`."""
     return yaml.safe_load((_TEXTS / f"{name}.yaml").read_text(encoding="utf-8"))

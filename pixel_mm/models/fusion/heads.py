@@ -1,8 +1,8 @@
 """Scores read from a fused language model, each by a logit of its own, with a confidence for each source.
 
 Three readers: of the words alone (hidden states below the lowest block, which no voice reaches), of the voice alone
-(latents), and of both (hidden states at the top, too). A row is scored by the reader of what it has. An answer has a
-reader of its own, since what it does for a person is to be seen in its words.
+(latents), and of both (unless told otherwise, hidden states at the top, too). A row is scored by the reader of what it
+has. An answer has a reader of its own, since what it does for a person is to be seen in its words.
 
 Crisis, where there is a voice, is the logit of the words plus a term that is never negative: a calm voice can't talk
 away what was said.
@@ -84,6 +84,7 @@ class FusionHeads(nn.Module):
         audio_size: int | None,
         width: int,
         dropout: float,
+        reads_top: bool = True,
     ) -> None:
         """Build the readers of what there is.
 
@@ -94,8 +95,10 @@ class FusionHeads(nn.Module):
             audio_size: of the latents; None: nobody is ever heard.
             width: of features.
             dropout: in training.
+            reads_top: voice and words together are also read from the hidden states at the top.
         """
         super().__init__()
+        self.top: MaskedPooling | None = None
         self.state_scores, self.answer_scores, self.width = tuple(state_scores), tuple(answer_scores), width
         count = len(self.state_scores)
         if count:
@@ -103,9 +106,9 @@ class FusionHeads(nn.Module):
             self.text = Reader(width, width, count, dropout)
             if audio_size is not None:
                 self.voice = MaskedPooling(audio_size, width, dropout)
-                self.top = MaskedPooling(hidden_size, width, dropout)
+                self.top = MaskedPooling(hidden_size, width, dropout) if reads_top else None
                 self.audio = Reader(width, width, count, dropout)
-                self.both = Reader(3 * width, width, count, dropout)
+                self.both = Reader((3 if reads_top else 2) * width, width, count, dropout)
                 _start_closed(self.audio, self.both, self._crisis())
                 # What is assumed of somebody whose words are not known.
                 self.unread_crisis = nn.Parameter(torch.tensor(-2.0)) if "crisis" in self.state_scores else None
@@ -144,8 +147,8 @@ class FusionHeads(nn.Module):
         """
         voice, alone = self.hear_voice(latents, mask)
         known = words * has_text[:, None]
-        both = self.both(torch.cat((voice, known, self.top(top, prompt)), 1))
-        return alone, self._never_below(both, text, has_text)
+        features = (voice, known) if self.top is None else (voice, known, self.top(top, prompt))
+        return alone, self._never_below(self.both(torch.cat(features, 1)), text, has_text)
 
     def hear_voice(self, latents: Tensor, mask: Tensor) -> tuple[Tensor, Readings]:
         """Features float32 [A, width] of latents float [A, N, audio size], and what the voice says alone."""

@@ -27,6 +27,15 @@ class Hearing(NamedTuple):
     mask: Tensor
     keys_values: Mapping[int, KeysValues]
 
+    def of(self, chosen: Tensor) -> "Hearing | None":
+        """What is heard of the rows that bool [B] chooses, numbered as they are among themselves."""
+        heard = chosen[self.rows]
+        if not bool(heard.any()):
+            return None
+        numbers = chosen.cumsum(0) - 1
+        pairs = {layer: KeysValues(*(each[heard] for each in pair)) for layer, pair in self.keys_values.items()}
+        return Hearing(numbers[self.rows[heard]], int(chosen.sum()), self.latents[heard], self.mask[heard], pairs)
+
 
 class Fusion:
     """Argument `fusion` of a fused language model: what its layers need for one call, or one generation.

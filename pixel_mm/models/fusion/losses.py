@@ -136,8 +136,10 @@ def response_loss(logits: Tensor, answers: Tensor) -> ResponseLoss:
         logits: float [B, C, V].
         answers: int64 [B, C], the token that follows each column; -100 counts nothing.
     """
-    losses = F.cross_entropy(logits.flatten(0, 1).float(), answers.flatten(), reduction="none", ignore_index=-100)
-    return ResponseLoss(losses.unflatten(0, answers.shape).sum(1), (answers >= 0).sum(1))
+    learnt = answers >= 0
+    losses = F.cross_entropy(logits[learnt].float(), answers[learnt], reduction="none")
+    rows = learnt.nonzero()[:, 0]
+    return ResponseLoss(losses.new_zeros(len(answers)).index_add(0, rows, losses), learnt.sum(1))
 
 
 def is_right(scores: Tensor, targets: Tensor, names: tuple[str, ...], tolerance: float) -> Tensor:

@@ -59,6 +59,7 @@ class FusionNetwork(DescribedNetwork):
         dropout: float = 0.1,
         reads_text: bool = True,
         recompute: bool = False,
+        reads_top: bool = True,
     ) -> None:
         """Put an adapter to a language model.
 
@@ -75,6 +76,8 @@ class FusionNetwork(DescribedNetwork):
             dropout: of the heads, in training.
             reads_text: false: the baseline that has the voice alone.
             recompute: layers in the backward pass (gradient checkpointing), to save memory.
+            reads_top: scores of the person are read from the hidden states at the top, too; where they are not, and the
+                lower layers are not loaded, rows without an answer need none of the layers.
 
         Raises:
             FusionFitError: a language model that this does not fit; the message names what.
@@ -104,7 +107,9 @@ class FusionNetwork(DescribedNetwork):
             if isinstance(self.adapter, SoftTokenAdapter):
                 self.adapter.start_like(self.language_model.get_input_embeddings())
         audio_size = None if self.adapter is None else self.adapter.resampler.size
-        self.heads = FusionHeads(self.state_scores, self.answer_scores, hidden_size, audio_size, head_width, dropout)
+        self.heads = FusionHeads(
+            self.state_scores, self.answer_scores, hidden_size, audio_size, head_width, dropout, reads_top
+        )
         self._encoders_sha256 = {
             name: e.sha256 if isinstance(e, HeardElsewhere) else fingerprint(e.state_dict())
             for name, e in self.encoders.items()
@@ -126,6 +131,7 @@ class FusionNetwork(DescribedNetwork):
             "state_scores": list(self.state_scores),
             "answer_scores": list(self.answer_scores),
             "reads_text": self.reads_text,
+            "reads_top": self.heads.top is not None,
         }
 
     def sources(self) -> dict[str, Any]:
@@ -214,13 +220,15 @@ class FusionNetwork(DescribedNetwork):
             answer_mask: bool [B, S], tokens of the answer.
             has_text: bool [B], false where the turn has no words.
             hearing: what `hear` gave.
-            columns: int64 [C], whose next tokens are asked for; None: all.
+            columns: int64 [C], whose next tokens are asked for; None: all. Where layers are spared (`reads_top`), rows
+                without an answer have logits of 0.
 
         Raises:
             ValueError: hidden states are missing or not wanted; a voice of another batch; unwanted words.
         """
         self._check(prompt, has_text, hearing)
-        return self.score(self._read(prompt, hearing, columns), prompt_mask, answer_mask, has_text, hearing)
+        result = self._read_what_counts(prompt, hearing, columns, answer_mask.any(1))
+        return self.score(result, prompt_mask, answer_mask, has_text, hearing)
 
     def score(
         self, result: Pass, prompt_mask: Tensor, answer_mask: Tensor, has_text: Tensor, hearing: Hearing | None
@@ -254,6 +262,22 @@ class FusionNetwork(DescribedNetwork):
         """Whether rows that are not heard need a pass of their own to come out as from the bare model, to the bit."""
         soft = self.adapter is not None and self.adapter.soft_tokens
         return len(hearing.rows) < hearing.num_rows and (soft or self.rows_touch)
+
+    def _read_what_counts(
+        self, prompt: Prompt, hearing: Hearing | None, columns: Tensor | None, answered: Tensor
+    ) -> Pass:
+        """`_read`, of those rows alone that anything above the lowest block is read of."""
+        if prompt.below is None or self.heads.top is not None or bool(answered.all()):
+            return self._read(prompt, hearing, columns)
+        size, length, _ = prompt.below.shape
+        asked = length if columns is None else len(columns)
+        logits = prompt.below.new_zeros(size, asked, self.language_model.config.vocab_size)
+        if not bool(answered.any()):
+            return Pass(logits, prompt.below, prompt.below)
+        result = self._read(prompt.of(answered), None if hearing is None else hearing.of(answered), columns)
+        rows = answered.nonzero().flatten()
+        top = prompt.below.index_copy(0, rows, result.top.to(prompt.below.dtype))
+        return Pass(logits.index_copy(0, rows, result.logits.to(logits.dtype)), prompt.below, top)
 
     def _read(self, prompt: Prompt, hearing: Hearing | None, columns: Tensor | None) -> Pass:
         model = self.language_model

@@ -25,6 +25,11 @@ class Prompt(NamedTuple):
     attention_mask: Tensor
     below: Tensor | None = None
 
+    def of(self, rows: Tensor) -> "Prompt":
+        """The rows that bool [B] chooses."""
+        below = None if self.below is None else self.below[rows]
+        return Prompt(self.input_ids[rows], self.attention_mask[rows], below)
+
 
 class Pass(NamedTuple):
     """What a pass gave.

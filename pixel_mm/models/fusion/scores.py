@@ -34,7 +34,7 @@ def name_scores(
     has_text: Tensor,
     has_answer: Tensor,
 ) -> FusionScores:
-    """Give every score its name. Crisis with a voice is never below that of the words alone.
+    """Give every score its name. Crisis with a voice is never below that of the words alone; bias is that of the words.
 
     Args:
         output: of a batch.
@@ -57,6 +57,13 @@ def name_scores(
             column = list(state_scores).index("crisis")
             # The logit is above by construction; this is for the last bit of the sigmoid.
             overall[0][:, column] = torch.fmax(overall[0][:, column], text[0][:, column])
+    if overall is not None and "bias" in state_scores:
+        # Hate lies in the words: a voice adds nothing to it, and says nothing of it alone.
+        column = list(state_scores).index("bias")
+        said = torch.nan if text is None else text[0][:, column]
+        overall[0][:, column] = said
+        if audio is not None:
+            audio[0][:, column] = torch.nan
     scores = _named(overall, state_scores)
     if output.answer is not None:
         everyone = torch.arange(len(has_answer), device=has_answer.device)

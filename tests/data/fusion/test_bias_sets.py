@@ -6,6 +6,8 @@ import pytest
 
 from pixel_mm.data.corpora.corpus import CorpusError
 from pixel_mm.data.fusion.bias_sets import CrowSPairs, HateCheck
+from pixel_mm.data.fusion.row import check_disjoint
+from pixel_mm.data.splits import SplitError
 from tests.data.corpora.clips import write_text
 
 CASES = ",functionality,case_id,test_case,label_gold,target_ident"
@@ -49,3 +51,34 @@ def test_the_real_ones() -> None:
     assert Counter(row.scores["bias"] for row in cases) == {1.0: 2563, 0.0: 1165}
     assert len(pairs) == 1508
     assert len({pair.bias_type for pair in pairs}) == 9
+
+
+FAMILIES = (CASES + ",ref_templ_id,templ_id").strip()
+
+
+def test_what_was_made_from_one_template_stays_in_one_part(tmp_path: Path) -> None:
+    lines = [f"{n},derog,{n},They are all {n}.,hateful,women,,{n}" for n in range(1, 31)]
+    lines += [f"{n},negate,{n},They are not all {n}.,non-hateful,women,{n - 30},{n}" for n in range(31, 61)]
+    lines += ["99,other,99,THEY ARE ALL 5!,hateful,women,,99"]  # the words of another template
+    write_text(tmp_path / "test_suite_cases.csv", FAMILIES, *lines)
+    source = HateCheck(tmp_path, {"validation": 0.2, "test": 0.3})
+    rows = {row.key: row for row in source.read()}
+    check_disjoint(list(rows.values()))
+    for number in range(1, 31):
+        assert rows[f"hatecheck:{number}"].split == rows[f"hatecheck:{number + 30}"].split
+    assert rows["hatecheck:99"].split == rows["hatecheck:5"].split
+    counts = Counter(row.split for row in rows.values())
+    assert 18 <= counts["test"] <= 21
+    assert 12 <= counts["validation"] <= 15
+    assert list(rows.values()) == source.read()
+    with pytest.raises(SplitError, match="together less than 1"):
+        HateCheck(tmp_path, {"test": 1.0}).read()
+
+
+@pytest.mark.data
+@pytest.mark.skipif("PIXEL_MM_DATA" not in os.environ, reason="PIXEL_MM_DATA is not set")
+def test_the_published_templates_are_apart() -> None:
+    rows = HateCheck(Path(os.environ["PIXEL_MM_DATA"], "hatecheck"), {"validation": 0.1, "test": 0.3}).read()
+    check_disjoint(rows)
+    assert 0.29 < sum(row.split == "test" for row in rows) / len(rows) < 0.33
+    assert {row.scores["bias"] for row in rows if row.split == "test"} == {0.0, 1.0}

@@ -134,3 +134,25 @@ def test_thirty_seconds_with_one_word_and_one_moment_with_many() -> None:
     assert output.both is not None
     assert output.both.logits.isfinite().all()
     assert output.logits.isfinite().all()
+
+
+def test_bias_is_that_of_the_words_and_of_nothing_else() -> None:
+    network = fusion_network(trained=True, scores=("valence", "bias", "interpretation"))
+    got = scored(network, (0, 2), torch.tensor([True, True, False, True]))
+    assert torch.equal(got.scores["bias"][[0, 1, 3]], got.text["bias"][[0, 1, 3]])
+    assert got.scores["bias"].isnan().tolist() == [False, False, True, False]
+    assert got.audio["bias"].isnan().all()
+
+
+@torch.no_grad()
+def test_without_the_top_layers_scores_are_of_words_and_voice_alone() -> None:
+    network = fusion_network(trained=True, reads_top=False)
+    assert network.heads.top is None
+    text, hearing = prompt(network.backbone), listen(network, (0, 1, 2, 3))
+    before = read(network, text, hearing)
+    for block in network.adapter.by_layer().values():
+        block.attention_gate.data.zero_()
+        block.feed_forward_gate.data.zero_()
+    after = read(network, text, hearing)
+    assert torch.equal(before.both.logits, after.both.logits)
+    assert not torch.equal(before.logits, after.logits)

@@ -12,7 +12,7 @@ from pixel_mm.models.fusion.frame_store import FrameStore
 from pixel_mm.models.fusion.hidden_cache import HiddenStateCache
 from pixel_mm.models.state_store import StateStoreError
 from tests.models.fusion.test_fusion_module import make_batch, make_module
-from tests.models.fusion.tiny_fusion import ARCHITECTURES, backbone, fusion_network, prompt
+from tests.models.fusion.tiny_fusion import ARCHITECTURES, backbone, fusion_network, listen, prompt
 from tests.models.tiny_networks import speech, stirred, whisper
 
 HASHES = ("a" * 64, "b" * 64, "c" * 64)
@@ -57,14 +57,17 @@ def half(architecture: str = "llama", seed: int = 0, layer: int = 2) -> Backbone
     return RandomBackbone(ARCHITECTURES[architecture], seed).load(first_layer=layer)
 
 
+@pytest.mark.parametrize("reads_top", [True, False])
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
-def test_training_on_kept_states_is_training_on_the_whole_model(architecture: str, tmp_path: Path) -> None:
+def test_training_on_kept_states_is_training_on_the_whole_model(
+    architecture: str, reads_top: bool, tmp_path: Path
+) -> None:
     whole, upper, batch = backbone(architecture), half(architecture), make_batch()
     prompts = [prompt(whole, ["How do you feel? well", "How do you feel? bad!", "How do you feel? well", "Hm"])]
     assert cache(tmp_path, whole).build(prompts) == 4
     modules = [
-        make_module(fusion_network(whole, dropout=0.0)),
-        make_module(fusion_network(upper, dropout=0.0)),
+        make_module(fusion_network(whole, dropout=0.0, reads_top=reads_top)),
+        make_module(fusion_network(upper, dropout=0.0, reads_top=reads_top)),
     ]
     modules[1].network.states = cache(tmp_path, upper)
     losses: list[list[float]] = []
@@ -82,6 +85,34 @@ def test_training_on_kept_states_is_training_on_the_whole_model(architecture: st
     assert losses[0][-1] < losses[0][0] - 0.1
     sizes = [sum(p.numel() for p in module.network.language_model.parameters()) for module in modules]
     assert sizes[1] < sizes[0]
+
+
+@torch.no_grad()
+def test_rows_without_an_answer_need_no_layers_where_scores_are_not_read_from_them(tmp_path: Path) -> None:
+    whole, upper = backbone(), half()
+    text = prompt(whole)
+    cache(tmp_path, whole).build([text])
+    networks = [fusion_network(source, trained=True, reads_top=False) for source in (whole, upper)]
+    networks[1].states = cache(tmp_path, upper)
+    sizes: list[int] = []
+    upper.model.register_forward_pre_hook(
+        lambda _, __, given: sizes.append(len(given["inputs_embeds"])), with_kwargs=True
+    )
+    mask = text.attention_mask.bool()
+    for answered in ([False, True, True, False], [False] * 4):
+        answers = mask & torch.tensor(answered)[:, None]
+        columns = torch.arange(3)
+        expected, got = (
+            network(network.prompt(*text[:2]), mask, answers, mask.any(1), listen(network, (1, 3)), columns)
+            for network in networks
+        )
+        for name in ("text", "audio", "both"):
+            torch.testing.assert_close(getattr(got, name).logits, getattr(expected, name).logits, atol=1e-4, rtol=0)
+        there = answers[:, :3]
+        torch.testing.assert_close(got.logits[there], expected.logits[there], atol=1e-3, rtol=1e-3)
+        torch.testing.assert_close(got.answer.logits[answered], expected.answer.logits[answered], atol=1e-4, rtol=0)
+        assert not got.logits[[not each for each in answered]].any()
+    assert sizes == [2]
 
 
 def test_an_interrupted_build_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
