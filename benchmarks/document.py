@@ -40,6 +40,11 @@ TOPICS: Mapping[str, tuple[str, str]] = {
         "published weights; short context was chosen on unlabelled clips of other speakers\n"
         "([recognition.md](recognition.md)). Intervals are bootstrapped over speakers, drawn for both sides alike.",
     ),
+    "recognition_padding": (
+        "Speech recognition: padded as faster-whisper pads",
+        "Whisper was trained on audio padded with silence; faster-whisper pads the log-mel spectrogram with zeros.\n"
+        "Measure 1 above compares the two as they are; here the network gets the same zeros, and nothing else changes.",
+    ),
     "recognition_speed": (
         "Speech recognition: speed",
         "LibriSpeech test-other on the context there is, against faster-whisper with the published weights of the\n"

@@ -170,7 +170,7 @@ def model_measures(name: str, full: Path, short: Path, test: Test, python: Path,
         for context, folder in folders.items()
         for precision in PRECISIONS
     }
-    peer = _peer_transcripts(name, test.clips, python, threads)
+    peer = peer_transcripts(name, test.clips, python, threads)
     everything, brief = list(test.clips), test.short()
     said = {"all": f"all {len(everything)} utterances", "brief": f"{len(brief)} utterances up to {SHORT_SECONDS:g} s"}
     ours = heard["full", "float32"]
@@ -187,7 +187,8 @@ def model_measures(name: str, full: Path, short: Path, test: Test, python: Path,
     return measures
 
 
-def _peer_transcripts(name: str, clips: Clips, python: Path, threads: int) -> dict[str, str]:
+def peer_transcripts(name: str, clips: Clips, python: Path, threads: int) -> dict[str, str]:
+    """What faster-whisper writes down of each clip in float32, with the published weights of a model."""
     with tempfile.TemporaryDirectory() as scratch:
         folder = published_folder(name, Path(scratch) / "model")
         with FasterWhisper(python, folder, clips, "float32", threads) as peer:

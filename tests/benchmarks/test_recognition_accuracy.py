@@ -98,7 +98,7 @@ def test_int8_on_short_context_is_held_against_full_context(root: Path, monkeypa
         return worse if (context, precision) == ("short", "int8") else right
 
     monkeypatch.setattr(recognition_accuracy, "transcripts", heard)
-    monkeypatch.setattr(recognition_accuracy, "_peer_transcripts", lambda *_: right)
+    monkeypatch.setattr(recognition_accuracy, "peer_transcripts", lambda *_: right)
     test = Utterances(root, None)
     measures = model_measures("m", Path("full"), Path("short"), test, Path("python"), 2)
     judged = {measure.id: (measure.value, measure.reached) for measure in measures if measure.target}
