@@ -3,9 +3,9 @@
     python -m benchmarks.recognition_padding --output FILE.json --faster-whisper PYTHON \
         [--model whisper_tiny_en] [--librispeech-root DIR] [--quick]
 
-Measure 1 again (the number is that of the target), on LibriSpeech test-other, greedy, basic normaliser, float32. Whisper
-was trained on audio that is padded with silence to 30 s, and so this project pads it. faster-whisper pads the log-mel
-spectrogram with zeros, which no audio has. Here the network gets those zeros, too, and everything else stays as it is.
+Measure 1 again (the number is that of the target), on LibriSpeech test-other, greedy, basic normaliser, float32.
+Whisper was trained on audio that is padded with silence to 30 s, and so this project pads it. faster-whisper pads the
+log-mel spectrogram with zeros, which no audio has. Here the network gets those zeros, too, and all else stays as it is.
 
 PYTHON is that of an environment of its own with faster-whisper in it. About three minutes on two cores; --quick takes
 four utterances.
