@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from omegaconf import DictConfig
 
-from pixel_mm.audio import MAX_SAMPLES, MAX_SECONDS, MIN_SAMPLES, MIN_SECONDS, SAMPLE_RATE_HZ
+from pixel_mm.audio import MAX_SECONDS, MIN_SECONDS, SAMPLE_RATE_HZ
+from pixel_mm.exporters.clip_inputs import CLIP_INPUTS
 from pixel_mm.exporters.onnx import OnnxModel, write_onnx
 from pixel_mm.exporters.parity import Arrays, Case, ParityError, RunnableModel, make_cases
 from pixel_mm.exporters.trained_network import describe_origin, load_network
@@ -161,12 +162,7 @@ def _describe(network: CtcRecognizer, origin: Provenance, language: str) -> Mode
         sample_rate_hz=SAMPLE_RATE_HZ,
         min_seconds=MIN_SECONDS,
         max_seconds=MAX_SECONDS,
-        inputs=(
-            TensorSpec("waveform", "float32", ("batch", "samples"), "amplitude", (-1.0, 1.0), "mono speech"),
-            TensorSpec(
-                "num_samples", "int64", ("batch",), "samples", (MIN_SAMPLES, MAX_SAMPLES), "length of each clip"
-            ),
-        ),
+        inputs=CLIP_INPUTS,
         outputs=(
             TensorSpec(
                 name="log_probabilities",

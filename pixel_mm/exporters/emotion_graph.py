@@ -2,7 +2,8 @@
 
 from torch import Tensor, nn
 
-from pixel_mm.audio import MAX_SAMPLES, MAX_SECONDS, MIN_SAMPLES, MIN_SECONDS, SAMPLE_RATE_HZ
+from pixel_mm.audio import MAX_SECONDS, MIN_SECONDS, SAMPLE_RATE_HZ
+from pixel_mm.exporters.clip_inputs import CLIP_INPUTS
 from pixel_mm.model_folder import ModelSpec, Provenance, TensorSpec
 
 PROBABILITIES = "emotion_probabilities"
@@ -73,24 +74,7 @@ class EmotionGraph(nn.Module):
             sample_rate_hz=SAMPLE_RATE_HZ,
             min_seconds=MIN_SECONDS,
             max_seconds=MAX_SECONDS,
-            inputs=(
-                TensorSpec(
-                    name="waveform",
-                    dtype="float32",
-                    axes=("batch", "samples"),
-                    unit="amplitude",
-                    range=(-1.0, 1.0),
-                    meaning="mono speech at any level; what lies beyond a clip's end is ignored",
-                ),
-                TensorSpec(
-                    name="num_samples",
-                    dtype="int64",
-                    axes=("batch",),
-                    unit="samples",
-                    range=(MIN_SAMPLES, MAX_SAMPLES),
-                    meaning="length of each clip, at most the samples of the waveform",
-                ),
-            ),
+            inputs=CLIP_INPUTS,
             outputs=(*scores, probabilities) if self.emotion_labels else tuple(scores),
             provenance=provenance,
         )

@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from pixel_mm.audio import MAX_SAMPLES, MAX_SECONDS, MIN_SAMPLES, MIN_SECONDS, SAMPLE_RATE_HZ
+from pixel_mm.audio import MAX_SECONDS, MIN_SECONDS, SAMPLE_RATE_HZ
+from pixel_mm.exporters.clip_inputs import CLIP_INPUTS
 from pixel_mm.fusion_spec import TASK, FusionSpec
 from pixel_mm.model_folder import ModelSpec, Provenance, TensorSpec
 from pixel_mm.models.fusion.adapter import Adapter, SoftTokenAdapter
@@ -74,12 +75,7 @@ class ListeningGraph(nn.Module):
             sample_rate_hz=SAMPLE_RATE_HZ,
             min_seconds=MIN_SECONDS,
             max_seconds=MAX_SECONDS,
-            inputs=(
-                TensorSpec("waveform", "float32", ("batch", "samples"), "amplitude", (-1.0, 1.0), "mono speech"),
-                TensorSpec(
-                    "num_samples", "int64", ("batch",), "samples", (MIN_SAMPLES, MAX_SAMPLES), "length of each voice"
-                ),
-            ),
+            inputs=CLIP_INPUTS,
             outputs=(*self._heard(), *self._said()),
             provenance=provenance,
             fusion=fusion.as_dict(),

@@ -17,8 +17,9 @@ import torch
 from hydra.utils import instantiate
 from omegaconf import DictConfig
 
-from pixel_mm.audio import MAX_SAMPLES, MAX_SECONDS, MIN_SAMPLES, MIN_SECONDS, SAMPLE_RATE_HZ
+from pixel_mm.audio import MAX_SECONDS, MIN_SECONDS, SAMPLE_RATE_HZ
 from pixel_mm.exporters.alignment import check_heads, known_heads
+from pixel_mm.exporters.clip_inputs import CLIP_INPUTS
 from pixel_mm.exporters.parity import make_cases
 from pixel_mm.exporters.recognition_graph import write_graphs
 from pixel_mm.exporters.recognition_parity import RecognitionParity, check_recognition
@@ -193,10 +194,7 @@ def _describe(network: WhisperRecognizer, origin: Provenance) -> ModelSpec:
         min_seconds=MIN_SECONDS,
         max_seconds=MAX_SECONDS,
         inputs=(
-            TensorSpec("waveform", "float32", ("batch", "samples"), "amplitude", (-1.0, 1.0), "mono speech"),
-            TensorSpec(
-                "num_samples", "int64", ("batch",), "samples", (MIN_SAMPLES, MAX_SAMPLES), "length of each clip"
-            ),
+            *CLIP_INPUTS,
             TensorSpec("tokens", "int64", ("batch", "tokens"), "token", (0, size - 1), "prompt and transcript so far"),
         ),
         outputs=(
