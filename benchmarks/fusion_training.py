@@ -188,8 +188,12 @@ def parse_arguments(arguments: Sequence[str] | None = None) -> argparse.Namespac
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="smoke run on a tiny backbone; its numbers mean nothing")
     options = parser.parse_args(arguments)
-    if options.emobank_root is None:
-        parser.error("--emobank-root is not given, and PIXEL_MM_DATA is not set")
+    for name in ("emodb", "emobank"):
+        root = getattr(options, f"{name}_root")
+        if root is None:
+            parser.error(f"--{name}-root is not given, and PIXEL_MM_DATA is not set")
+        if not root.is_dir():
+            parser.error(f"--{name}-root: {root} is no folder")
     return options
 
 
@@ -197,10 +201,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, show and write."""
     options = parse_arguments(arguments)
     torch.set_num_threads(options.threads)
-    corpus = ["data=synthetic"]
-    if options.emodb_root is not None and options.emodb_root.is_dir():
-        corpus = ["data=emodb", f"data.root={options.emodb_root}"]
-    shared = (*corpus, f"datamodule.sources.pairs.sentences.root={options.emobank_root}")
+    shared = (
+        "data=emodb",
+        f"data.root={options.emodb_root}",
+        f"datamodule.sources.pairs.sentences.root={options.emobank_root}",
+    )
     model = QUICK if options.quick else ("backbone=smollm2_135m",)
     count, rounds = (2, 1) if options.quick else (options.batches, options.rounds)
     measures = untouched_measures(options.quick)

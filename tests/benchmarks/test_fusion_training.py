@@ -1,6 +1,5 @@
 """The fusion training benchmark: its smoke run measures every target."""
 
-import csv
 import json
 from pathlib import Path
 
@@ -14,24 +13,11 @@ from pixel_mm.chat import ChatTokens
 from pixel_mm.data.fusion.batch import RowCollator, RowContent
 
 
-@pytest.fixture
-def emobank(tmp_path: Path) -> Path:
-    """A few sentences in all three parts."""
-    folder = tmp_path / "emobank"
-    folder.mkdir()
-    with (folder / "emobank.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(("id", "split", "V", "A", "D", "text"))
-        for split in ("train", "dev", "test"):
-            for number, valence in enumerate((2.2, 3.0, 3.8) * 3):
-                writer.writerow((f"{split}_{number}", split, valence, 3, 3, f"This is {split} sentence {number}."))
-    return folder
-
-
 @pytest.mark.slow
-def test_the_smoke_run_measures_every_target(emobank: Path, tmp_path: Path) -> None:
+@pytest.mark.data
+def test_the_smoke_run_measures_every_target(pixel_mm_data: Path, tmp_path: Path) -> None:
     output = tmp_path / "result.json"
-    main(["--quick", "--threads", "1", "--output", str(output), "--emobank-root", str(emobank), "--emodb-root", "none"])
+    main(["--quick", "--threads", "1", "--output", str(output)])  # roots are those below PIXEL_MM_DATA
     result = json.loads(output.read_text())
     assert result["quick"] is True
     found = {measure["id"]: measure for measure in result["measures"]}
@@ -40,6 +26,12 @@ def test_the_smoke_run_measures_every_target(emobank: Path, tmp_path: Path) -> N
         assert found[name]["reached"], found[name]
     assert {"5-whole", "5-upper", "5-recomputed", "5-experts"} <= found.keys()
     assert found["5-whole-measured"]["value"] > 0
+
+
+def test_without_recordings_it_says_what_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--output", str(tmp_path / "x.json"), "--emobank-root", str(tmp_path), "--emodb-root", "nowhere"])
+    assert "--emodb-root: nowhere is no folder" in capsys.readouterr().err
 
 
 def test_random_backbones_are_untouched() -> None:

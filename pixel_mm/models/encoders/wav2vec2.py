@@ -115,7 +115,9 @@ class Wav2Vec2Encoder(SpeechEncoder):
             hidden = self.mask(hidden, num_frames, mask_seeds)
         real = padding_mask(num_frames, hidden.shape[1])
         hidden = zero_padding(hidden, real)
-        hidden = hidden + encoder.pos_conv_embed(hidden)
+        # oneDNN's bfloat16 kernel of grouped convolutions is wrong on processors with AMX where groups are narrow.
+        with full_precision(hidden.device.type):
+            hidden = hidden + encoder.pos_conv_embed(hidden.float())
         hidden = hidden if self.stable else encoder.layer_norm(hidden)
         return EncoderStates((zero_padding(hidden, real),), num_frames)
 
