@@ -66,7 +66,8 @@ def run_fold(number: int, given: argparse.Namespace, work: Path) -> list[dict[st
     short = QUICK if given.quick else ()
     voices = ["data=emodb", f"data.root={given.emodb_root}", f"paths.cache={work / 'cache'}"]
     emotion = folder / "emotion"
-    train(emotion, ["experiment=emotion", *voices, *EMOTION, f"datamodule.split={split}", *short])
+    divided = ["~datamodule.split", f"+datamodule.split={split}"]  # options of the recipe's own split don't stay
+    train(emotion, ["experiment=emotion", *voices, *EMOTION, *divided, *short])
     fusion = [
         "experiment=fusion_reading", *voices, f"speaker_split={split}", f"emotion_run={emotion}",
         f"datamodule.sources.pairs.sentences.root={given.emobank_root}",
