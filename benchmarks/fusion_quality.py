@@ -37,6 +37,7 @@ from pixel_mm.runs import write_json
 # Of the emotion recipe: shorter than it is meant to be, so that the folds fit into an hour or two; the last weights.
 EMOTION = ("trainer.max_epochs=8", "augment.variants=4", "callbacks.best=null")
 QUICK = ("trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.limit_val_batches=2")
+QUICK_EMOTION = ("augment.variants=1",)
 _GIVEN = {"fused": "the right voice and the words", "wrong voice": "fused, a wrong voice", "silence": "fused, silence"}
 
 
@@ -67,7 +68,7 @@ def run_fold(number: int, given: argparse.Namespace, work: Path) -> list[dict[st
     voices = ["data=emodb", f"data.root={given.emodb_root}", f"paths.cache={work / 'cache'}"]
     emotion = folder / "emotion"
     divided = ["~datamodule.split", f"+datamodule.split={split}"]  # options of the recipe's own split don't stay
-    train(emotion, ["experiment=emotion", *voices, *EMOTION, *divided, *short])
+    train(emotion, ["experiment=emotion", *voices, *EMOTION, *divided, *short, *(QUICK_EMOTION if given.quick else ())])
     fusion = [
         "experiment=fusion_reading", *voices, f"speaker_split={split}", f"emotion_run={emotion}",
         f"datamodule.sources.pairs.sentences.root={given.emobank_root}",

@@ -131,9 +131,10 @@ def test_nothing_to_train_on_is_refused(tmp_path: Path, capsys: pytest.CaptureFi
 @pytest.mark.skipif("PIXEL_MM_DATA" not in os.environ, reason="PIXEL_MM_DATA is not set")
 def test_a_smoke_run_says_that_it_is_one(tmp_path: Path) -> None:
     output = tmp_path / "quick.json"
-    small = ("datamodule.sources.sentences=null", "datamodule.sources.pairs.sentences_per_clip=1")
+    pairs = ("datamodule.sources.sentences=null", "datamodule.sources.pairs.sentences_per_clip=1")
+    small = ("backbone=tiny_moe", *pairs)
     nowhere = ("--hatecheck-root", str(tmp_path / "nowhere"))
-    main(["--output", str(output), "--work", str(tmp_path / "work"), "--quick", *nowhere, *small])
+    main(["--output", str(output), "--work", str(tmp_path / "work"), "--quick", "--folds", "10", *nowhere, *small])
     report = json.loads(output.read_text())
     assert report["quick"] is True
     assert {measure["target"] for measure in report["measures"]} == {None}
