@@ -16,14 +16,15 @@ from pathlib import Path
 
 from rich.console import Console
 
+from pixel_mm.exporters.fused_model import FusedOptions, publish_fused
 from pixel_mm.exporters.joined_model import JoinedModel, find_joined
 from pixel_mm.exporters.joined_version import Pair
 from pixel_mm.exporters.joiner_config import JoinerOptions
-from pixel_mm.exporters.manifest import RepositoryError
 from pixel_mm.exporters.repository import ModelRepository, models
-from pixel_mm.exporters.triton import CONFIG, TritonOptions
+from pixel_mm.exporters.triton import CONFIG, TritonOptions, read_config
+from pixel_mm.fusion_spec import TASK as FUSION
 from pixel_mm.inference.whisper_onnx import FILES
-from pixel_mm.model_folder import ModelFolder, ModelFolderError
+from pixel_mm.model_folder import ModelFolder
 from pixel_mm.serving.environment import ServingError
 from pixel_mm.serving.server import TritonServer
 
@@ -47,7 +48,7 @@ def find_export(runs: Path) -> Path:
 
 
 def make_repository(folder: ModelFolder, place: Path) -> Path:
-    """A Triton repository of a model folder's ONNX file, under the model's name; of a recogniser, `speech`.
+    """A Triton repository of a model folder: `speech` for a recogniser, `pixel` for a fused model, else its own name.
 
     Raises:
         ModelFolderError: the folder is damaged, or has no such file.
@@ -55,8 +56,11 @@ def make_repository(folder: ModelFolder, place: Path) -> Path:
     if (folder.path / FILES["float32"][0]).is_file():
         JoinedModel(place, "speech").publish(Pair.find(folder.path, "float32"), JoinerOptions())
         return place
-    name = folder.open(folder.onnx.name).name
-    ModelRepository(place, name).publish(folder, folder.onnx.name, TritonOptions())
+    spec = folder.open(folder.onnx.name)
+    if spec.task == FUSION:
+        publish_fused(ModelRepository(place, "pixel"), folder, FusedOptions())
+    else:
+        ModelRepository(place, spec.name).publish(folder, folder.onnx.name, TritonOptions())
     return place
 
 
@@ -66,20 +70,26 @@ def show(server: TritonServer, console: Console) -> None:
         state = f"{model.get('state', 'not loaded')} {model.get('reason', '')}".rstrip()
         console.print(f"{model['name']} {model.get('version', '')}: {state}", markup=False, soft_wrap=True)
     names = sorted({model["name"] for model in server.models()})
-    speech = [name for name in names if find_joined(server.repository, name)]
-    name = speech[0] if speech else names[0]
-    call = f"python -m pixel_mm.inference.audio_emotion_recognition grpc://{server.grpc_url}/{name} FILES"
-    if speech:
-        call = f'TritonSpeechRecognizer("{server.grpc_url}", "{name}")  # in pixel_mm.inference.triton_speech'
+    name = next((name for name in names if find_joined(server.repository, name)), names[0])
     lines = (
         "",
         f"gRPC {server.grpc_url}, HTTP {server.http_url}, metrics {server.metrics_url}. Ctrl-C ends it. Try:",
         "",
-        f"  {call}",
+        f"  {call_of(server, name)}",
         f"  curl -i {server.http_url}/v2/health/ready",
         f"  curl {server.http_url}/v2/models/{name}/config",
     )
     console.print("\n".join(lines), markup=False, highlight=False, soft_wrap=True)
+
+
+def call_of(server: TritonServer, name: str) -> str:
+    """How a model is called, by what it does."""
+    if find_joined(server.repository, name):
+        return f'TritonSpeechRecognizer("{server.grpc_url}", "{name}")  # in pixel_mm.inference.triton_speech'
+    if read_config(server.repository / name / CONFIG).model_transaction_policy.decoupled:
+        turn = """-d '{"text": "I am fine.", "max_tokens": 40}'"""
+        return f"curl -N {server.http_url}/v2/models/{name}/generate_stream {turn}"
+    return f"python -m pixel_mm.inference.audio_emotion_recognition grpc://{server.grpc_url}/{name} FILES"
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -109,7 +119,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with TritonServer(repository, names, ports=tuple(given.ports)) as server:
                 show(server, console)
                 return server.wait()
-    except (ServingError, ModelFolderError, RepositoryError) as error:
+    except (ServingError, ValueError) as error:
         Console(stderr=True).print(f"error: {error}", markup=False, soft_wrap=True)
         return USER_ERROR
     except KeyboardInterrupt:

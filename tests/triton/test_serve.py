@@ -1,11 +1,14 @@
 """`make serve`: it finds what to serve, says how to call it, and ends with Ctrl-C."""
 
+import json
 import os
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -60,6 +63,7 @@ def test_what_is_no_export_is_a_users_error(tmp_path: Path, capsys: pytest.Captu
     [
         ("tiny_model_folder", "emotion", "grpc://127.0.0.1:{port}/emotion"),
         ("recognizer_folder", "speech", 'TritonSpeechRecognizer("127.0.0.1:{port}", "speech")'),
+        ("tiny_fusion_folder", "pixel", "curl -N 127.0.0.1:{http}/v2/models/pixel/generate_stream -d"),
     ],
 )
 def test_the_command_serves_and_ends_with_ctrl_c(
@@ -76,8 +80,12 @@ def test_the_command_serves_and_ends_with_ctrl_c(
             said.append(line)
             if "/config" in line:
                 break
+        if (stream := re.search(r"curl -N (\S+) -d '(.+)'", "".join(said))) is not None:
+            with urllib.request.urlopen(f"http://{stream[1]}", stream[2].encode(), timeout=60) as answer:
+                pieces = [json.loads(line.removeprefix(b"data: ")) for line in answer if line.strip()]
+            assert [piece["final"] for piece in pieces] == [False] * (len(pieces) - 1) + [True]
         process.send_signal(signal.SIGINT)
         assert process.wait(30) == 0
     text = "".join(said)
     assert f"{model} 1: READY" in text
-    assert call.format(port=ports[1]) in text
+    assert call.format(http=ports[0], port=ports[1]) in text
