@@ -1,9 +1,6 @@
 """The train command as people start it: every experiment, debugging, sweeps, launchers, several processes."""
 
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,7 +10,7 @@ from pixel_mm import cli, train
 from pixel_mm.cli import CONFIG_DIR, USER_ERROR
 from pixel_mm.runs import RunFolder
 from pixel_mm.train import fit
-from tests.training_runs import compose_tiny, compose_train, tiny_overrides
+from tests.training_runs import compose_tiny, compose_train, run_command, tiny_overrides
 
 # Tones have neither transcripts nor texts: these experiments are run on corpora of their own, there.
 ELSEWHERE = {
@@ -87,23 +84,17 @@ def test_a_search_minimises_the_validation_loss(
     assert f"best_value: {min(losses)}" in results.read_text()
 
 
+@pytest.mark.parametrize("trainer", ["ddp_cpu", "fsdp_cpu"])
 def test_a_sweep_of_distributed_runs_asks_for_a_launcher(
-    tone_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trainer: str, tone_corpus: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("HYDRA_FULL_ERROR", "0")
-    options = [*SMALL, *tiny_overrides(tone_corpus, tmp_path), f"paths.runs={tmp_path}", "trainer=ddp_cpu", "seed=1,2"]
+    places = [*tiny_overrides(tone_corpus, tmp_path), f"paths.runs={tmp_path}"]
+    options = [*SMALL, *places, f"trainer={trainer}", "seed=1,2"]
     with pytest.raises(SystemExit) as left:
         start(monkeypatch, "-m", *options)
     assert left.value.code == USER_ERROR
     assert "launcher=local" in capsys.readouterr().err
-
-
-def run_command(*arguments: str) -> None:
-    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(CONFIG_DIR.parent)}
-    done = subprocess.run(
-        [sys.executable, "-m", "pixel_mm.train", *arguments], capture_output=True, text=True, env=environment
-    )
-    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import subprocess
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,14 +21,19 @@ from pixel_mm.export import main as write
 from pixel_mm.inference.fusion_reply import GenerationOptions
 from pixel_mm.inference.multimodal_fusion import MultimodalPixel
 from pixel_mm.model_folder import ModelFolder, ModelFolderError
+from pixel_mm.runs import RunFolder
 from pixel_mm.serving.server import TritonServer
 from pixel_mm.train import TrainResult, fit
 from pixel_mm.training.fusion_task import FusionTaskError, load_fusion_network
 from tests.tone_corpus import tone
-from tests.training_runs import compose_tiny, compose_train, same, tiny_overrides, weights
+from tests.training_runs import compose_tiny, compose_train, run_command, same, tiny_overrides, weights
 from tests.triton.fused_turns import ask
 
 PARTS = "{validation: 0.25, test: 0.5}"
+DENSE = (
+    "backbone.config.model_type=llama",
+    *(f"~backbone.config.{name}" for name in ("moe_intermediate_size", "num_experts", "num_experts_per_tok")),
+)
 
 
 @pytest.fixture(scope="module")
@@ -170,6 +176,33 @@ def test_a_resumed_run_is_the_uninterrupted_one(kept: bool, tone_corpus: Path, e
     resumed = train(tone_corpus, emobank, tmp_path / "stopped", *options)
     assert same(weights(whole), weights(resumed))
     assert whole.metrics == resumed.metrics
+
+
+KEPT = ("hidden_states.enabled=true", "model.reads_top=false", "model.recompute=true")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("dense", "options", "kill"), [(False, (), True), (True, (), False), (False, KEPT, False)])
+def test_processes_that_share_layers_train_what_others_do(
+    dense: bool, options: tuple[str, ...], kill: bool, tone_corpus: Path, emobank: Path, tmp_path: Path
+) -> None:
+    options = ("trainer.max_epochs=2", "module.average_decay=0.9", *options, *(DENSE if dense else ()))
+    whole, shared = (
+        ["trainer.devices=2", *overrides(tone_corpus, emobank, tmp_path / name, *options)] for name in "ab"
+    )
+    run_command("trainer=ddp_cpu", *whole)
+    if kill:
+        witness = "+callbacks.witness={_target_: tests.training_runs.Witness, kill_at: [1, 1]}"
+        with pytest.raises(subprocess.CalledProcessError) as killed:
+            run_command("trainer=fsdp_cpu", *shared, witness)
+        assert "RuntimeError: killed" in killed.value.stderr
+    run_command("trainer=fsdp_cpu", *shared)
+    runs = [RunFolder(tmp_path / name / "run") for name in "ab"]
+    saved = [torch.load(run.last_checkpoint, weights_only=True)["state_dict"] for run in runs]
+    assert same(*saved)
+    assert all(name.startswith(("network.adapter.", "network.heads.")) for name in saved[1])
+    assert runs[0].read_metrics() == runs[1].read_metrics()
+    assert {"train/loss", "validation/ccc", "test/ccc"} <= runs[1].read_metrics().keys()
 
 
 @pytest.mark.slow

@@ -1,5 +1,8 @@
 """Trainings small enough for tests: the tone corpus, a random encoder of two narrow layers, one process."""
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -31,6 +34,18 @@ def compose_tiny(corpus: Path, runs: Path, *overrides: str) -> DictConfig:
     """A configuration that trains in a second or two."""
     short = ["encoder=whisper_micro_random", "trainer.max_epochs=2", "datamodule.batching.max_clips_per_batch=6"]
     return compose_train(*short, "callbacks.learning_curves=null", *tiny_overrides(corpus, runs), *overrides)
+
+
+def run_command(*arguments: str) -> None:
+    """`python -m pixel_mm.train`, as people type it.
+
+    Raises:
+        CalledProcessError: it ended in an error; `stderr` says which.
+        TimeoutExpired: it did not end in ten minutes.
+    """
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(CONFIG_DIR.parent)}
+    command = [sys.executable, "-m", "pixel_mm.train", *arguments]
+    subprocess.run(command, check=True, capture_output=True, text=True, env=environment, timeout=600)
 
 
 def weights(result: TrainResult) -> dict[str, Tensor]:

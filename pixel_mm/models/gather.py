@@ -1,10 +1,26 @@
 """Rows of all processes on each of them, so that a loss over a batch is the same however many devices share it."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+T = TypeVar("T")
+
+
+def gather_lists(items: Sequence[T]) -> list[T]:
+    """Concatenate the lists of all ranks, whose tensors are on the CPU: what no gradient goes through, of any length.
+
+    Returns:
+        A list by rank, the same everywhere; of `items` alone where there is one process.
+    """
+    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+        return list(items)
+    gathered: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(gathered, list(items))
+    return [item for each in gathered for item in each]
 
 
 def gather_rows(rows: Tensor) -> Tensor:

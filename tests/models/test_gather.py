@@ -9,7 +9,7 @@ import torch.multiprocessing as mp
 from torch.nn.parallel import DistributedDataParallel
 
 from pixel_mm.models.emotion.losses import ConcordanceLoss
-from pixel_mm.models.gather import gather_rows
+from pixel_mm.models.gather import gather_lists, gather_rows
 
 SHARES = ([0, 2, 4], [1, 3])  # uneven, as batches are dealt
 
@@ -27,7 +27,8 @@ def share_of(rank: int, folder: str) -> None:
     scores = gather_rows(parallel(inputs[SHARES[rank]]))
     loss = ConcordanceLoss()(scores, gather_rows(ratings[SHARES[rank]]))
     loss.backward()
-    torch.save({"loss": loss.detach(), "gradient": model.weight.grad}, Path(folder) / f"{rank}.pt")
+    listed = gather_lists([(row, inputs[row]) for row in SHARES[rank]])
+    torch.save({"loss": loss.detach(), "gradient": model.weight.grad, "listed": listed}, Path(folder) / f"{rank}.pt")
     dist.barrier()  # gloo aborts a process whose peer has gone while it still waits for it
     dist.destroy_process_group()
 
@@ -42,8 +43,11 @@ def test_loss_and_gradients_of_two_processes_are_those_of_one(tmp_path: Path) ->
         theirs = torch.load(tmp_path / f"{rank}.pt", weights_only=True)
         torch.testing.assert_close(theirs["loss"], loss.detach())
         torch.testing.assert_close(theirs["gradient"], model.weight.grad)
+        assert [row for row, _ in theirs["listed"]] == [*SHARES[0], *SHARES[1]]
+        assert all(torch.equal(values, inputs[row]) for row, values in theirs["listed"])
 
 
 def test_one_process_keeps_its_rows() -> None:
     rows = torch.rand(3, 2)
     assert gather_rows(rows) is rows
+    assert gather_lists([1, 2]) == [1, 2]

@@ -48,6 +48,8 @@ class Fusion:
         blocks: by layer, `lowest` or above.
         hearing: None: nobody is heard.
         recompute: the layers from `lowest` on in the backward pass, instead of keeping what they made.
+        back_from: number of the layer from which on a backward pass goes through the layers, although nobody is heard;
+            None: none does. See `pixel_mm.models.fusion.shared_layers`.
         below: filled by the call: hidden states that enter layer `lowest`, float [B, S, H]; no voice has reached them.
         top: filled by the call: hidden states that leave the last layer, float [B, S, H].
     """
@@ -59,10 +61,11 @@ class Fusion:
         blocks: Mapping[int, GatedCrossAttention] | None = None,
         hearing: Hearing | None = None,
         recompute: bool = False,
+        back_from: int | None = None,
     ) -> None:
         """Take what the call needs; see the attributes."""
         self.lowest, self.highest, self.blocks = lowest, highest, blocks or {}
-        self.hearing, self.recompute = hearing, recompute
+        self.hearing, self.recompute, self.back_from = hearing, recompute, back_from
         self.below: Tensor | None = None
         self.top: Tensor | None = None
 
@@ -78,6 +81,8 @@ class Fusion:
 
         if layer == self.lowest:
             self.below = hidden
+        if layer == self.back_from and torch.is_grad_enabled():
+            hidden = hidden.detach().requires_grad_(True)  # the same values, where the way back ends
         if self.recompute and torch.is_grad_enabled() and layer >= self.lowest:
             result = checkpoint(both, hidden, use_reentrant=False)
         else:

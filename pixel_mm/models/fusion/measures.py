@@ -39,11 +39,10 @@ def whole_part(batches: Sequence[SeenBatch]) -> SeenBatch:
     sizes = [len(batch.has_text) for batch in batches]
     starts = [sum(sizes[:number]) for number in range(len(sizes))]
     outputs = [batch.output for batch in batches]
-    output = FusionOutput(
-        outputs[0].logits,
-        torch.cat([each.rows + start for each, start in zip(outputs, starts, strict=True)]),
-        *(_joined([getattr(each, name) for each in outputs]) for name in ("text", "audio", "both", "answer")),
-    )
+    rows = torch.cat([each.rows + start for each, start in zip(outputs, starts, strict=True)])
+    names = ("text", "audio", "both", "answer")
+    text, audio, both, answer = (_joined([getattr(each, name) for each in outputs]) for name in names)
+    output = FusionOutput(outputs[0].logits, rows, text, audio, both, answer)
     response = ResponseLoss(*(torch.cat(parts) for parts in zip(*(batch.response for batch in batches), strict=True)))
     columns = zip(*((batch.targets, batch.has_text, batch.has_answer) for batch in batches), strict=True)
     return SeenBatch(output, response, *(torch.cat(column) for column in columns))

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from pytorch_lightning.utilities import move_data_to_device
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
@@ -14,6 +15,7 @@ from pixel_mm.models.fusion.gates import check_gates, check_loss, openness
 from pixel_mm.models.fusion.losses import FusionLoss, answers_of, response_loss
 from pixel_mm.models.fusion.measures import SeenBatch, calibrate, measure, whole_part
 from pixel_mm.models.fusion.network import FusionNetwork
+from pixel_mm.models.gather import gather_lists
 from pixel_mm.models.task_module import TaskModule
 
 
@@ -82,7 +84,8 @@ class FusionModule(TaskModule):
         check_loss(terms.total)
         values = {"loss": terms.total, "response_loss": terms.response, "score_loss": terms.scores}
         self.log_part("train", values | {"openness": openness(self.network)}, len(seen.has_text))
-        return terms.total + self.network.anchor()
+        total = terms.total + self.network.anchor()
+        return total if seen.output.way_back is None else total + seen.output.way_back
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Stop where a gate has diverged.
@@ -103,7 +106,8 @@ class FusionModule(TaskModule):
     def log_measures(self, part: str) -> None:
         """Log the measures of what was seen since the last time; the validation part also calibrates confidence."""
         if self._seen:
-            whole = whole_part(self._seen)
+            # All processes measure the same rows: some measures are there for some rows only, and all must log alike.
+            whole = whole_part(gather_lists(move_data_to_device(self._seen, "cpu")))
             self.log_part(part, measure(self.losses, self.network, whole), len(whole.has_text))
             if part == "validation" and not self.trainer.sanity_checking:
                 calibrate(self.losses, self.network, whole)

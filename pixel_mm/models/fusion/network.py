@@ -26,6 +26,7 @@ from pixel_mm.models.fusion.hidden_cache import HiddenStateCache
 from pixel_mm.models.fusion.layers import fuse_layers
 from pixel_mm.models.fusion.reading import FusionOutput, Pass, Prompt, choose_rows, read, read_behind
 from pixel_mm.models.fusion.resampler import AudioFrames, Resampler
+from pixel_mm.models.fusion.shared_layers import keep_pace
 
 
 class FusionNetwork(DescribedNetwork):
@@ -41,9 +42,11 @@ class FusionNetwork(DescribedNetwork):
         answer_scores: names of the scores of an answer.
         reads_text: whether rows may have words.
         states: where `prompt` finds hidden states, for a network without its lower layers.
+        shares_layers: processes share the layers; see `pixel_mm.models.fusion.shared_layers`.
     """
 
     states: HiddenStateCache | None = None
+    shares_layers: bool = False
 
     def __init__(
         self,
@@ -228,7 +231,8 @@ class FusionNetwork(DescribedNetwork):
         """
         self._check(prompt, has_text, hearing)
         result = self._read_what_counts(prompt, hearing, columns, answer_mask.any(1))
-        return self.score(result, prompt_mask, answer_mask, has_text, hearing)
+        output = self.score(result, prompt_mask, answer_mask, has_text, hearing)
+        return output._replace(way_back=keep_pace(self, prompt, result)) if self.shares_layers else output
 
     def score(
         self, result: Pass, prompt_mask: Tensor, answer_mask: Tensor, has_text: Tensor, hearing: Hearing | None
@@ -256,7 +260,8 @@ class FusionNetwork(DescribedNetwork):
     def fusion(self, hearing: Hearing | None) -> Fusion:
         """Argument `fusion` of the language model for one call or one generation."""
         blocks = {} if self.adapter is None else self.adapter.by_layer()
-        return Fusion(self.layers[0], self.backbone.num_layers - 1, blocks, hearing, self.recompute)
+        back = self.layers[0] if self.shares_layers and self.training and hearing is None and blocks else None
+        return Fusion(self.layers[0], self.backbone.num_layers - 1, blocks, hearing, self.recompute, back)
 
     def stands_apart(self, hearing: Hearing) -> bool:
         """Whether rows that are not heard need a pass of their own to come out as from the bare model, to the bit."""
@@ -273,11 +278,11 @@ class FusionNetwork(DescribedNetwork):
         asked = length if columns is None else len(columns)
         logits = prompt.below.new_zeros(size, asked, self.language_model.config.vocab_size)
         if not bool(answered.any()):
-            return Pass(logits, prompt.below, prompt.below)
+            return Pass(logits, prompt.below, prompt.below, runs=0)
         result = self._read(prompt.of(answered), None if hearing is None else hearing.of(answered), columns)
         rows = answered.nonzero().flatten()
         top = prompt.below.index_copy(0, rows, result.top.to(prompt.below.dtype))
-        return Pass(logits.index_copy(0, rows, result.logits.to(logits.dtype)), prompt.below, top)
+        return Pass(logits.index_copy(0, rows, result.logits.to(logits.dtype)), prompt.below, top, result.runs)
 
     def _read(self, prompt: Prompt, hearing: Hearing | None, columns: Tensor | None) -> Pass:
         model = self.language_model
@@ -293,7 +298,7 @@ class FusionNetwork(DescribedNetwork):
                 return heard
             bare = read(model, prompt, self.fusion(None), columns)
         top, logits = (choose_rows(a, hearing, b) for a, b in ((heard.top, bare.top), (heard.logits, bare.logits)))
-        return Pass(logits, bare.below, top)
+        return Pass(logits, bare.below, top, runs=2)
 
     def _check(self, prompt: Prompt, has_text: Tensor, hearing: Hearing | None) -> None:
         first = self.backbone.first_layer

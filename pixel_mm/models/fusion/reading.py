@@ -38,11 +38,13 @@ class Pass(NamedTuple):
         logits: float [B, C, V], at the columns that were asked for.
         below: float [B, S, H], hidden states that enter the lowest block.
         top: float [B, S, H], those that leave the last layer.
+        runs: how many times the layers were run for it.
     """
 
     logits: Tensor
     below: Tensor
     top: Tensor
+    runs: int = 1
 
 
 class FusionOutput(NamedTuple):
@@ -55,6 +57,7 @@ class FusionOutput(NamedTuple):
         audio: what the voice says alone, A rows; None where nobody is heard.
         both: what voice and words say together, A rows.
         answer: scores of the answers, B rows; meaningless where there is none.
+        way_back: part of the loss where processes share layers; see `pixel_mm.models.fusion.shared_layers`.
     """
 
     logits: Tensor
@@ -63,6 +66,7 @@ class FusionOutput(NamedTuple):
     audio: Readings | None
     both: Readings | None
     answer: Readings | None
+    way_back: Tensor | None = None
 
 
 def soft_prompt(
