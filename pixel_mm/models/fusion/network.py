@@ -24,7 +24,7 @@ from pixel_mm.models.fusion.heads import FusionHeads, Readings
 from pixel_mm.models.fusion.hearing import Fusion, Hearing
 from pixel_mm.models.fusion.hidden_cache import HiddenStateCache
 from pixel_mm.models.fusion.layers import fuse_layers
-from pixel_mm.models.fusion.reading import FusionOutput, Pass, Prompt, choose_rows, read, read_behind
+from pixel_mm.models.fusion.reading import FusionOutput, Pass, Prompt, choose_pass, read, read_behind, spread_pass
 from pixel_mm.models.fusion.resampler import AudioFrames, Resampler
 from pixel_mm.models.fusion.shared_layers import keep_pace
 
@@ -280,9 +280,7 @@ class FusionNetwork(DescribedNetwork):
         if not bool(answered.any()):
             return Pass(logits, prompt.below, prompt.below, runs=0)
         result = self._read(prompt.of(answered), None if hearing is None else hearing.of(answered), columns)
-        rows = answered.nonzero().flatten()
-        top = prompt.below.index_copy(0, rows, result.top.to(prompt.below.dtype))
-        return Pass(logits.index_copy(0, rows, result.logits.to(logits.dtype)), prompt.below, top, result.runs)
+        return spread_pass(result, answered.nonzero().flatten(), logits, prompt.below)
 
     def _read(self, prompt: Prompt, hearing: Hearing | None, columns: Tensor | None) -> Pass:
         model = self.language_model
@@ -297,8 +295,7 @@ class FusionNetwork(DescribedNetwork):
             if self.training or not self.stands_apart(hearing):
                 return heard
             bare = read(model, prompt, self.fusion(None), columns)
-        top, logits = (choose_rows(a, hearing, b) for a, b in ((heard.top, bare.top), (heard.logits, bare.logits)))
-        return Pass(logits, bare.below, top, runs=2)
+        return choose_pass(heard, hearing, bare)
 
     def _check(self, prompt: Prompt, has_text: Tensor, hearing: Hearing | None) -> None:
         first = self.backbone.first_layer

@@ -140,3 +140,22 @@ def taken(model: PreTrainedModel, fusion: Fusion) -> tuple[Tensor, Tensor]:
 def choose_rows(heard: Tensor, hearing: Hearing, bare: Tensor) -> Tensor:
     """Of two results [B, ...]: that of the pass that heard for rows that are heard, of the bare pass for the others."""
     return bare.index_copy(0, hearing.rows, heard[hearing.rows].to(bare.dtype))
+
+
+def choose_pass(heard: Pass, hearing: Hearing, bare: Pass) -> Pass:
+    """Two passes over a batch as one: rows that are heard are those of the first, all others of the second."""
+    logits, top = (choose_rows(a, hearing, b) for a, b in ((heard.logits, bare.logits), (heard.top, bare.top)))
+    return Pass(logits, bare.below, top, heard.runs + bare.runs)
+
+
+def spread_pass(result: Pass, rows: Tensor, logits: Tensor, below: Tensor) -> Pass:
+    """A pass over some rows as one of the whole batch.
+
+    Args:
+        result: of the rows.
+        rows: int64, which they are.
+        logits: float [B, C, V], what the others have.
+        below: float [B, S, H], hidden states that entered; the others leave at the top as they came.
+    """
+    top = below.index_copy(0, rows, result.top.to(below.dtype))
+    return Pass(logits.index_copy(0, rows, result.logits.to(logits.dtype)), below, top, result.runs)
