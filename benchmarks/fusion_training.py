@@ -7,7 +7,8 @@ Measures (the numbers are those of the targets):
      batch that has voices in others; each step of cached generation. SmolLM2 as published, Qwen3 and Qwen3-MoE random
   4  training on kept hidden states, without the layers below the lowest block, against the ordinary forward pass: the
      same adapter, batches of the fusion recipe and losses; steps per second and memory. Processes take turns; frames of
-     the encoders are kept on both sides. Blocks where the recipe has them, and the upper two of the top quarter
+     the encoders come from the disk on both sides, and as in training the whole model keeps its encoders, the upper
+     layers don't. Blocks where the recipe has them, and the upper two of the top quarter
   5  memory that `plan=true` foretells, against what training processes hold
   6  what a checkpoint holds beside adapter and heads, and its size
 
@@ -143,7 +144,7 @@ def plan_measures(setting: Setting, configurations: dict[str, tuple[str, ...]], 
     """Measure 5."""
     measures = []
     batches = read_batches(setting.batches)
-    largest = {max(batches, key=lambda b: b.input_ids.numel()).keys, max(batches, key=_answer_columns).keys}
+    largest = {max(batches, key=lambda b: b.input_ids.numel()).keys, max(batches, key=_answer_tokens).keys}
     setting.run(WHOLE, prepare=True)
     for name, options in configurations.items():
         measured = setting.run(*options, steps=count, trims=True)["training_bytes"]
@@ -157,9 +158,9 @@ def plan_measures(setting: Setting, configurations: dict[str, tuple[str, ...]], 
     return measures
 
 
-def _answer_columns(batch: FusionBatch) -> int:
-    """Columns after which some row's answer has a token to learn; at least one is computed."""
-    return max(int((batch.labels.roll(-1, 1) >= 0).any(0).sum()), 1)
+def _answer_tokens(batch: FusionBatch) -> int:
+    """Tokens of the longest answer that is learnt."""
+    return max(int((batch.labels >= 0).sum(1).max()), 1)
 
 
 def _planned(setting: Setting, options: Sequence[str], batch: FusionBatch) -> int:
@@ -167,7 +168,7 @@ def _planned(setting: Setting, options: Sequence[str], batch: FusionBatch) -> in
     sizes = {
         "batch_rows": len(batch),
         "batch_tokens": batch.input_ids.shape[1],
-        "answer_tokens": _answer_columns(batch),
+        "answer_tokens": _answer_tokens(batch),
         "seconds_per_voice": float(batch.num_samples.max()) / 16_000,
     }
     cfg = configure([*setting.options, *options, *(f"planning.{name}={value}" for name, value in sizes.items())])

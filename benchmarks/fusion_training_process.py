@@ -57,6 +57,7 @@ def build(cfg: DictConfig, scores: Sequence[str], batches: Sequence[FusionBatch]
         module.network.states = _states(cfg, backbone, backbone.first_layer)
         missing = module.network.states.missing(_prompts(batches))
         assert not missing, "prepare keeps the states"
+        module.network.let_encoders_go()  # it keeps their frames, too
     module.log_part = lambda *a: None  # type: ignore[method-assign]  # there is no trainer to log to
     return module.train()
 

@@ -15,7 +15,7 @@ from pixel_mm.models.fusion.emotion_frames import EmotionFrames
 from pixel_mm.models.fusion.network import FusionNetwork
 from pixel_mm.runs import RunFolder
 from pixel_mm.training.emotion_task import EmotionTask
-from pixel_mm.training.hidden_states import first_layer, use_hidden_states
+from pixel_mm.training.hidden_states import first_layer, keep_frames, use_hidden_states
 from pixel_mm.training.task import WrongClip
 
 
@@ -41,9 +41,10 @@ class FusionTask:
     def prepare(
         self, cfg: DictConfig, network: DescribedNetwork, datamodule: Any, device: torch.device, anew: bool
     ) -> None:
-        """Hidden states, where the lower layers are not loaded."""
+        """Hidden states and frames, where the lower layers are not loaded."""
         assert isinstance(network, FusionNetwork)
         use_hidden_states(cfg, network, datamodule, device)
+        keep_frames(cfg, network, datamodule, device)
 
     def worst_clips(
         self, cfg: DictConfig, network: DescribedNetwork, datamodule: Any, device: torch.device

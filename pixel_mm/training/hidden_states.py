@@ -1,4 +1,7 @@
-"""Training on the layers above the adapter's lowest block alone, with the hidden states below them from the disk."""
+"""Training on the layers above the adapter's lowest block alone, with the hidden states below them from the disk.
+
+The encoders are not needed either, once the frames of every voice are kept.
+"""
 
 import logging
 from collections.abc import Iterator
@@ -60,8 +63,33 @@ def use_hidden_states(cfg: DictConfig, network: FusionNetwork, datamodule: Any, 
         log.info("hidden states below layer %d: %d rows were read by the layers below", first, count)
 
 
-def _prompts(datamodule: Any) -> Iterator[Prompt]:
+def keep_frames(cfg: DictConfig, network: FusionNetwork, datamodule: Any, device: torch.device) -> None:
+    """Make the frames of all voices that are missing, where frames are kept, and let the encoders go.
+
+    Args:
+        cfg: the configuration; `module.frames`.
+        network: without its lower layers; one with them hears as it trains, and keeps its encoders.
+        datamodule: a `FusionDataModule` with its tokenizer, set up.
+        device: to hear on.
+
+    Raises:
+        StateStoreError: the frames would grow past `module.frames.max_gigabytes`.
+    """
+    if network.backbone.first_layer == 0 or cfg.module.frames is None or not network.encoders:
+        return
+    store = instantiate(cfg.module.frames)
+    network.encoders.to(device)
+    for batch in _batches(datamodule):
+        if len(batch.audio_rows):
+            store.make(network, batch.waveform.to(device), batch.num_samples.to(device), batch.audio_hashes)
+    network.let_encoders_go()
+
+
+def _batches(datamodule: Any) -> Iterator[Any]:
     """All rows of all parts, without shuffling."""
-    places = [place for part in datamodule.parts for place in part]
-    for batch in datamodule.loader(places):
+    yield from datamodule.loader([place for part in datamodule.parts for place in part])
+
+
+def _prompts(datamodule: Any) -> Iterator[Prompt]:
+    for batch in _batches(datamodule):
         yield Prompt(batch.input_ids, batch.attention_mask)

@@ -182,7 +182,9 @@ def _plan_mode(
     four_bits = (cfg.backbone.get("options") or {}).get("quantization_config") is not None
     held = {"above": sizes.above, **({} if upper else {"below": sizes.below})}
     frozen = sum(stored_bytes(count, sizes.quantised[side], width, four_bits) for side, count in held.items())
-    frozen += sizes.head * width + sum(each.bytes for each in encoders.values())
+    frozen += sizes.head * width
+    if not upper or cfg.module.frames is None:  # else they are let go of, once their frames are kept
+        frozen += sum(each.bytes for each in encoders.values())
     average = trained if cfg.module.average_decay is not None else 0
     memory = Memory(frozen, trained, 2 * trained + average, step.bytes)
     return ModePlan(memory, step, 3 if parts.recompute else 2)
@@ -204,7 +206,7 @@ def _scores_and_sizes(cfg: DictConfig) -> tuple[str, ...]:
     places = [place for part in data.parts for place in part]
     batches = [(len(batch), batch.input_ids.shape[1], batch) for batch in data.loader(places)]
     _, _, largest = max(batches, key=lambda each: each[0] * each[1])
-    answered = max(int((batch.labels >= 0).any(0).sum()) for _, _, batch in batches)
+    answered = max(int((batch.labels >= 0).sum(1).max()) for _, _, batch in batches)
     settings = cfg.planning
     settings.rows = len(places)
     settings.tokens_per_row = float(sum(int(b.attention_mask.sum()) for _, _, b in batches)) / len(places)

@@ -24,6 +24,7 @@ from pixel_mm.models.fusion.heads import FusionHeads, Readings
 from pixel_mm.models.fusion.hearing import Fusion, Hearing
 from pixel_mm.models.fusion.reading import Prompt, read, read_behind
 from pixel_mm.models.fusion.resampler import Resampler
+from pixel_mm.models.fusion.token_losses import plain_head, state_losses
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class StepShape:
     Attributes:
         rows: all with a voice.
         tokens: of the longest row.
-        answer_tokens: columns after which a token of an answer is learnt.
+        answer_tokens: of each row's answer, that are learnt.
         seconds: of the longest voice.
         autocast: what products are cast to (mixed precision); None: nothing is cast.
     """
@@ -163,15 +164,20 @@ def _loss(parts: PlannedParts, shape: StepShape) -> Tensor:
     hearing = _hear(parts, shape)
     blocks = {} if parts.adapter is None else parts.adapter.by_layer()
     fusion = Fusion(parts.layers[0], parts.num_layers - 1, blocks, hearing, parts.recompute)
-    columns = torch.zeros(shape.answer_tokens, dtype=torch.int64)
+    head = plain_head(parts.model)
+    columns = torch.zeros(shape.answer_tokens if head is None else 0, dtype=torch.int64)
     if isinstance(parts.adapter, SoftTokenAdapter) and hearing is not None:
         prompt = prompt._replace(attention_mask=present.long())
         result = read_behind(parts.model, parts.adapter, prompt, hearing, fusion, columns)
     else:
         result = read(parts.model, prompt, fusion, columns)
     # Of parts that a batch lacks, such as answers of the rows that only have scores, the loss has a gradient of 0.
-    following = torch.zeros(rows * shape.answer_tokens, dtype=torch.int64)
-    loss = F.cross_entropy(result.logits.flatten(0, 1).float(), following)
+    if head is None:
+        following = torch.zeros(rows * shape.answer_tokens, dtype=torch.int64)
+        loss = F.cross_entropy(result.logits.flatten(0, 1).float(), following)
+    else:
+        states = result.top[:, : shape.answer_tokens].flatten(0, 1)
+        loss = state_losses(head, states, torch.zeros(len(states), dtype=torch.int64)).mean()
     return loss + sum(each.logits.sum() + each.confidence.sum() for each in _scores(parts, result, present, hearing))
 
 

@@ -43,6 +43,12 @@ class FrameStore:
         Raises:
             StateStoreError: no room within `max_gigabytes`.
         """
+        self.make(network, waveform, num_samples, audio_hashes)
+        stores = self._of(network)
+        return {name: self._read(store, audio_hashes, waveform.device) for name, store in stores.items()}
+
+    def make(self, network: FusionNetwork, waveform: Tensor, num_samples: Tensor, audio_hashes: Sequence[str]) -> None:
+        """Keep the frames that are missing; arguments and errors as those of a call."""
         stores = self._of(network)
         missing = [
             row
@@ -56,7 +62,6 @@ class FrameStore:
                 for row, value, count in zip(missing, values, counts.tolist(), strict=True):
                     if not stores[name].has(audio_hashes[row], _VARIANT):
                         stores[name].put(audio_hashes[row], _VARIANT, value[:count].float().cpu().numpy())
-        return {name: self._read(store, audio_hashes, waveform.device) for name, store in stores.items()}
 
     def _read(self, store: StateStore, audio_hashes: Sequence[str], device: torch.device) -> tuple[Tensor, Tensor]:
         kept = [torch.from_numpy(np.array(store.get(audio_hash, _VARIANT))) for audio_hash in audio_hashes]

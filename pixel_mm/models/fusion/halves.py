@@ -12,9 +12,17 @@ from typing import Any
 import torch
 from safetensors import safe_open
 from torch import Tensor, nn
-from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    AutoConfig,
+    AutoModelForCausalLM,
+    PreTrainedConfig,
+    PreTrainedModel,
+)
 
 from pixel_mm.models.fusion.layers import FusionFitError, decoder_of, layers_of
+
+_HEAD = "lm_head.weight"
 
 
 def upper_half(model: PreTrainedModel, first_layer: int) -> PreTrainedModel:
@@ -94,13 +102,40 @@ def read_upper_half(folder: Path, first_layer: int, options: Mapping[str, Any]) 
         else name: tensor
         for name, number, tensor in _upper_tensors(folder, first_layer, tied)
     }
-    kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
-    model: PreTrainedModel = kind.from_pretrained(None, config=half_config, state_dict=tensors, **options)
-    head = model.get_output_embeddings()
-    decoder_of(model).embed_tokens = nn.Identity()
-    model.set_output_embeddings(head)
+    model = _map_weights(half_config, tensors, options) if options.keys() <= {"dtype"} else None
+    if model is None:
+        kind: Any = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]
+        model = kind.from_pretrained(None, config=half_config, state_dict=tensors, **options)
+        head = model.get_output_embeddings()
+        decoder_of(model).embed_tokens = nn.Identity()
+        model.set_output_embeddings(head)
     model.requires_grad_(False).eval()
     return model, config.num_hidden_layers
+
+
+def _map_weights(
+    config: PreTrainedConfig, tensors: Mapping[str, Tensor], options: Mapping[str, Any]
+) -> PreTrainedModel | None:
+    """A half on weights as they lie in the file, which are read from the disk as they are used and copied nowhere.
+
+    None where file and model name or stack them differently (routed experts), or another number format is asked for.
+    """
+    with torch.device("meta"):
+        model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+    decoder = decoder_of(model)
+    decoder.embed_tokens = nn.Identity()
+    rotary: Any = getattr(decoder, "rotary_emb", None)
+    if rotary is not None:
+        decoder.rotary_emb = type(rotary)(config=config)  # its frequencies are no weights
+    wanted = model.state_dict()
+    names = {name: name if name in wanted else _HEAD for name in tensors}
+    dtype = options.get("dtype", "auto")
+    same = all(dtype in ("auto", tensor.dtype, str(tensor.dtype).rpartition(".")[2]) for tensor in tensors.values())
+    if not same or _HEAD not in wanted or set(names.values()) != wanted.keys() or len(names) != len(wanted):
+        return None
+    model.load_state_dict({own: tensors[name] for name, own in names.items()}, assign=True)
+    left = any(tensor.is_meta for tensor in (*model.parameters(), *model.buffers()))
+    return None if left else model
 
 
 def _upper_tensors(folder: Path, first_layer: int, tied: bool) -> Iterator[tuple[str, int | None, Tensor]]:

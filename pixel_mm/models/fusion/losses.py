@@ -99,14 +99,20 @@ class Answers(NamedTuple):
     tokens: Tensor
 
 
+def following_of(labels: Tensor) -> Tensor:
+    """The token to be learnt after each, int64 [B, S], -100 where there is none; `labels` as those of `answers_of`."""
+    following = labels.roll(-1, 1)
+    following[:, -1] = -100
+    return following
+
+
 def answers_of(labels: Tensor) -> Answers:
     """Where logits are wanted, and what they are compared with.
 
     Args:
         labels: int64 [B, S], the answers' own tokens, -100 elsewhere.
     """
-    following = labels.roll(-1, 1)
-    following[:, -1] = -100
+    following = following_of(labels)
     columns = (following >= 0).any(0).nonzero().flatten()
     if not len(columns):
         columns = columns.new_zeros(1)

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from pixel_mm.data.emotions import FUSION_SCORES
 from pixel_mm.models.fusion.frame_store import FrameStore
 from pixel_mm.models.fusion.gates import check_gates, check_loss, openness
-from pixel_mm.models.fusion.losses import FusionLoss, answers_of, response_loss
+from pixel_mm.models.fusion.losses import FusionLoss, ResponseLoss, answers_of, following_of, response_loss
 from pixel_mm.models.fusion.measures import SeenBatch, calibrate, measure, whole_part
 from pixel_mm.models.fusion.network import FusionNetwork
 from pixel_mm.models.gather import gather_lists
@@ -68,9 +68,13 @@ class FusionModule(TaskModule):
             )
             hearing = network.hear(frames, batch.audio_rows, len(batch.has_text))
         prompt = network.prompt(batch.input_ids, batch.attention_mask)
-        output = network(prompt, batch.prompt_mask, batch.answer_mask, batch.has_text, hearing, answers.columns)
+        masks = (batch.prompt_mask, batch.answer_mask, batch.has_text)
+        output = network(prompt, *masks, hearing, answers.columns, following_of(batch.labels))
         wanted = [FUSION_SCORES.index(name) for name in (*network.state_scores, *network.answer_scores)]
-        response = response_loss(output.logits, answers.tokens)
+        if output.token_losses is None:
+            response = response_loss(output.logits, answers.tokens)
+        else:
+            response = ResponseLoss(output.token_losses.sum(1), (answers.tokens >= 0).sum(1))
         return SeenBatch(output, response, batch.targets[:, wanted], batch.has_text, batch.answer_mask.any(1))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:
@@ -98,7 +102,7 @@ class FusionModule(TaskModule):
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         """Keep what the network says, for the whole part's measures."""
         seen = self(batch)
-        output = seen.output._replace(logits=torch.empty(0))
+        output = seen.output._replace(logits=torch.empty(0), token_losses=None)
         self._seen.append(seen._replace(output=output))
 
     test_step = validation_step

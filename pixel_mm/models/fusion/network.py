@@ -16,10 +16,9 @@ from torch import Tensor, nn
 from pixel_mm.data.emotions import EQ_DIMENSIONS, FUSION_SCORES
 from pixel_mm.models.checkpoint import DescribedNetwork
 from pixel_mm.models.freezing import fingerprint, rest_frozen_parts, trained_parameters
-from pixel_mm.models.frontend import check_lengths
 from pixel_mm.models.fusion.adapter import Adapter, SoftTokenAdapter, choose_layers
 from pixel_mm.models.fusion.backbone import Backbone
-from pixel_mm.models.fusion.frame_source import FrameSource, HeardElsewhere, encoder_frames
+from pixel_mm.models.fusion.frame_source import FrameSource, HeardElsewhere, check_voices, encoder_frames
 from pixel_mm.models.fusion.heads import FusionHeads, Readings
 from pixel_mm.models.fusion.hearing import Fusion, Hearing
 from pixel_mm.models.fusion.hidden_cache import HiddenStateCache
@@ -27,6 +26,7 @@ from pixel_mm.models.fusion.layers import fuse_layers
 from pixel_mm.models.fusion.reading import FusionOutput, Pass, Prompt, choose_pass, read, read_behind, spread_pass
 from pixel_mm.models.fusion.resampler import AudioFrames, Resampler
 from pixel_mm.models.fusion.shared_layers import keep_pace
+from pixel_mm.models.fusion.token_losses import plain_head, token_losses
 
 
 class FusionNetwork(DescribedNetwork):
@@ -141,6 +141,12 @@ class FusionNetwork(DescribedNetwork):
         """The encoders by name."""
         return dict(self.encoders.items())
 
+    def let_encoders_go(self) -> None:
+        """Forget the encoders' weights, where the frames of every voice are kept; there is no `encode` from then on."""
+        for name, source in self.sources().items():
+            sizes = (source.hidden_size, source.frame_rate_hz, source.architecture)
+            self.encoders[name] = HeardElsewhere(self._encoders_sha256[name], *sizes)
+
     @property
     def frozen_sha256(self) -> dict[str, str]:
         """Fingerprints of what the adapter was trained on: the language model and each encoder, by name."""
@@ -184,11 +190,7 @@ class FusionNetwork(DescribedNetwork):
         Raises:
             ValueError: audio that is shorter or longer, or not a number.
         """
-        check_lengths(waveform, num_samples)
-        inside = torch.arange(waveform.shape[1], device=waveform.device) < num_samples[:, None]
-        broken = (~waveform.isfinite() & inside).any(1).nonzero().flatten().tolist()
-        if broken:
-            raise ValueError(f"audio {', '.join(map(str, broken))} of the batch has samples that are NaN or infinite")
+        check_voices(waveform, num_samples)
         return encoder_frames(self.encoders, waveform, num_samples)
 
     def hear(self, frames: AudioFrames, rows: Tensor, num_rows: int) -> Hearing | None:
@@ -214,6 +216,7 @@ class FusionNetwork(DescribedNetwork):
         has_text: Tensor,
         hearing: Hearing | None = None,
         columns: Tensor | None = None,
+        following: Tensor | None = None,
     ) -> FusionOutput:
         """Read a batch.
 
@@ -225,13 +228,20 @@ class FusionNetwork(DescribedNetwork):
             hearing: what `hear` gave.
             columns: int64 [C], whose next tokens are asked for; None: all. Where layers are spared (`reads_top`), rows
                 without an answer have logits of 0.
+            following: int64 [B, S], tokens that are learnt, -100 elsewhere: their losses are asked for in place of
+                logits, which saves most of the memory. Where a model changes logits behind its head, give `columns`.
 
         Raises:
             ValueError: hidden states are missing or not wanted; a voice of another batch; unwanted words.
         """
         self._check(prompt, has_text, hearing)
+        head = None if following is None else plain_head(self.language_model)
+        if head is not None:
+            columns = prompt_mask.new_zeros(0, dtype=torch.int64)
         result = self._read_what_counts(prompt, hearing, columns, answer_mask.any(1))
         output = self.score(result, prompt_mask, answer_mask, has_text, hearing)
+        if head is not None and following is not None:
+            output = output._replace(token_losses=token_losses(head, result.top, following))
         return output._replace(way_back=keep_pace(self, prompt, result)) if self.shares_layers else output
 
     def score(
@@ -300,14 +310,8 @@ class FusionNetwork(DescribedNetwork):
     def _check(self, prompt: Prompt, has_text: Tensor, hearing: Hearing | None) -> None:
         first = self.backbone.first_layer
         if (prompt.below is None) != (first == 0):
-            raise ValueError(
-                f"the language model has its layers from {first} on, so it "
-                + (
-                    "takes tokens, not hidden states"
-                    if first == 0
-                    else f"needs the hidden states that enter layer {first}"
-                )
-            )
+            wanted = f"needs the hidden states that enter layer {first}" if first else "takes tokens, not hidden states"
+            raise ValueError(f"the language model has its layers from {first} on, so it {wanted}")
         if hearing is not None and hearing.num_rows != len(has_text):
             raise ValueError(f"a voice was heard for a batch of {hearing.num_rows} rows, and {len(has_text)} are read")
         if not self.reads_text and bool(has_text.any()):

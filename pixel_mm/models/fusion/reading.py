@@ -58,6 +58,7 @@ class FusionOutput(NamedTuple):
         both: what voice and words say together, A rows.
         answer: scores of the answers, B rows; meaningless where there is none.
         way_back: part of the loss where processes share layers; see `pixel_mm.models.fusion.shared_layers`.
+        token_losses: float32 [B, S], where they were asked for; see `pixel_mm.models.fusion.token_losses`.
     """
 
     logits: Tensor
@@ -67,6 +68,7 @@ class FusionOutput(NamedTuple):
     both: Readings | None
     answer: Readings | None
     way_back: Tensor | None = None
+    token_losses: Tensor | None = None
 
 
 def soft_prompt(

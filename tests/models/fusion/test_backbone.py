@@ -62,6 +62,26 @@ def test_an_upper_half_holds_no_weight_of_the_layers_below(architecture: str, tm
     ) - (0 if tied else words)
 
 
+def test_an_upper_half_in_another_number_format_is_converted(tmp_path: Path) -> None:
+    published(backbone(), tmp_path / "model")
+    exact, half = (
+        PublishedBackbone("folder", folder=str(tmp_path / "model"), dtype=dtype).load(first_layer=3).model
+        for dtype in ("float32", "bfloat16")
+    )
+    assert {p.dtype for p in half.parameters()} == {torch.bfloat16}
+    for ours, theirs in zip(half.parameters(), exact.parameters(), strict=True):
+        assert torch.equal(ours, theirs.bfloat16())
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen3"])
+def test_weights_of_an_upper_half_stay_in_the_file(architecture: str, tmp_path: Path) -> None:
+    source = published(backbone(architecture), tmp_path / "model")
+    half = source.load(first_layer=3).model
+    mapped = [line for line in Path("/proc/self/maps").read_text().splitlines() if str(tmp_path / "model") in line]
+    ranges = [tuple(int(end, 16) for end in line.split()[0].split("-")) for line in mapped]
+    assert all(any(low <= p.data_ptr() < high for low, high in ranges) for p in half.parameters())
+
+
 def test_a_backbone_is_frozen_and_known_by_its_published_weights(tmp_path: Path) -> None:
     source = published(backbone(), tmp_path / "model")
     first = source.load()

@@ -33,6 +33,18 @@ def test_frames_from_the_disk_are_what_the_encoders_gave_and_are_made_once(
     store(network, waveform, lengths, HASHES)
 
 
+def test_encoders_go_where_all_frames_are_kept(tmp_path: Path) -> None:
+    network, (waveform, lengths) = fusion_network(), speech(16_000, 9_000)
+    store = FrameStore(tmp_path, dtype="float32")
+    store.make(network, waveform, lengths, HASHES[:2])
+    expected, frozen = network.encode(waveform, lengths)["recognition"][0], network.frozen_sha256
+    network.let_encoders_go()
+    assert not list(network.encoders.parameters())
+    assert network.frozen_sha256 == frozen
+    frames, _ = FrameStore(tmp_path, dtype="float32")(network, waveform, lengths, HASHES[:2])["recognition"]
+    torch.testing.assert_close(frames, expected, atol=1e-5, rtol=0)
+
+
 def test_another_encoder_has_frames_of_its_own(tmp_path: Path) -> None:
     voices, store = speech(16_000), FrameStore(tmp_path)
     first = store(fusion_network(), *voices, HASHES[:1])["recognition"][0]
