@@ -71,12 +71,13 @@ class _ChunkedCrossEntropy(torch.autograd.Function):
             part = slice(start, start + size)
             logits = head(states[part]).float()
             logits -= logits.amax(1, keepdim=True)
-            chosen = logits.gather(1, tokens[part, None])
-            sums = logits.exp_().sum(1, keepdim=True)
-            losses[part] = (sums.log() - chosen).squeeze(1)
+            places = (torch.arange(len(logits), device=logits.device), tokens[part])
+            chosen = logits[places]
+            sums = logits.exp_().sum(1)
+            losses[part] = sums.log() - chosen
             if gradient is not None:
-                logits /= sums
-                logits.scatter_add_(1, tokens[part, None], -torch.ones_like(chosen))
+                logits /= sums[:, None]
+                logits[places] -= 1.0
                 gradient[part] = logits.to(head.weight.dtype) @ head.weight
         if gradient is not None:
             ctx.save_for_backward(gradient)
