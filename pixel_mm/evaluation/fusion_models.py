@@ -7,14 +7,17 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from transformers import PreTrainedModel
 
 from pixel_mm.data.emotions import FUSION_SCORES
 from pixel_mm.data.fusion.batch import FusionBatch
 from pixel_mm.data.fusion.datamodule import FusionDataModule
 from pixel_mm.data.fusion.row import FusionRow
-from pixel_mm.models.fusion.losses import answers_of, is_right, response_loss
+from pixel_mm.models.fusion.losses import ResponseLoss, answers_of, following_of, is_right, response_loss
 from pixel_mm.models.fusion.module import FusionModule
+from pixel_mm.models.fusion.reading import Prompt
 from pixel_mm.models.fusion.scores import name_scores
+from pixel_mm.models.fusion.token_losses import bare_token_losses, plain_head
 
 Change = Callable[[FusionBatch], FusionBatch]
 
@@ -74,9 +77,7 @@ class JudgedModel:
             batch = (loaded if change is None else change(loaded)).to(self.device)
             rows = batch.index.tolist()
             if bare:
-                answers = answers_of(batch.labels)
-                logits = network.language_model(batch.input_ids, attention_mask=batch.attention_mask).logits
-                response = response_loss(logits[:, answers.columns], answers.tokens)
+                response = _bare_response(network.language_model, batch)
             else:
                 seen = self.module(batch)
                 response = seen.response
@@ -95,6 +96,16 @@ class JudgedModel:
     def with_rows(self, rows: Sequence[FusionRow]) -> "JudgedModel":
         """The same model over other rows, seen in the same way."""
         return replace(self, data=self.data.with_rows(rows))
+
+
+def _bare_response(model: PreTrainedModel, batch: FusionBatch) -> ResponseLoss:
+    """Loss of answers by the language model alone, computed as `FusionModule` does, so that equal bits stay equal."""
+    head, answers = plain_head(model), answers_of(batch.labels)
+    if head is None:
+        logits = model(batch.input_ids, attention_mask=batch.attention_mask).logits
+        return response_loss(logits[:, answers.columns], answers.tokens)
+    prompt = Prompt(batch.input_ids, batch.attention_mask)
+    return ResponseLoss.of_tokens(bare_token_losses(model, head, prompt, following_of(batch.labels)), answers)
 
 
 def silenced(batch: FusionBatch) -> FusionBatch:

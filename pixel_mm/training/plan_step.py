@@ -22,7 +22,7 @@ from transformers import PreTrainedModel
 from pixel_mm.models.fusion.adapter import Adapter, SoftTokenAdapter
 from pixel_mm.models.fusion.heads import FusionHeads, Readings
 from pixel_mm.models.fusion.hearing import Fusion, Hearing
-from pixel_mm.models.fusion.reading import Prompt, read, read_behind
+from pixel_mm.models.fusion.reading import Pass, Prompt, read, read_behind
 from pixel_mm.models.fusion.resampler import Resampler
 from pixel_mm.models.fusion.token_losses import plain_head, state_losses
 
@@ -178,20 +178,22 @@ def _loss(parts: PlannedParts, shape: StepShape) -> Tensor:
     else:
         states = result.top[:, : shape.answer_tokens].flatten(0, 1)
         loss = state_losses(head, states, torch.zeros(len(states), dtype=torch.int64)).mean()
-    return loss + sum(each.logits.sum() + each.confidence.sum() for each in _scores(parts, result, present, hearing))
+    found = _scores(parts, result, present, tokens - shape.answer_tokens, hearing)
+    return loss + sum(each.logits.sum() + each.confidence.sum() for each in found)
 
 
-def _scores(parts: PlannedParts, result: Any, present: Tensor, hearing: Hearing | None) -> list[Readings]:
-    """What the heads read; as `FusionNetwork.forward`."""
+def _scores(parts: PlannedParts, result: Pass, present: Tensor, turn: int, hearing: Hearing | None) -> list[Readings]:
+    """What the heads read, of a turn and of the answer behind it; as `FusionNetwork.score`."""
     found = []
+    asked, said = present[:, :turn], present[:, turn:]
     if parts.heads.state_scores:
-        words, text = parts.heads.read_words(result.below, present)
+        words, text = parts.heads.read_words(result.below[:, :turn], asked)
         found.append(text)
         if hearing is not None:
-            top, everyone = result.top[hearing.rows], present[:, 0]
-            found += parts.heads.read_voice(hearing.latents, hearing.mask, words, text, top, everyone, present)
+            top, everyone = result.top[hearing.rows, :turn], present[:, 0]
+            found += parts.heads.read_voice(hearing.latents, hearing.mask, words, text, top, everyone, asked)
     if parts.heads.answer_scores:
-        found.append(parts.heads.read_answer(result.top, present))
+        found.append(parts.heads.read_answer(result.top[:, turn:], said))
     return found
 
 

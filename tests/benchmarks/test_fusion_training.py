@@ -22,7 +22,7 @@ def test_the_smoke_run_measures_every_target(pixel_mm_data: Path, tmp_path: Path
     assert result["quick"] is True
     found = {measure["id"]: measure for measure in result["measures"]}
     assert {name.split("-")[0] for name in found} == {"1", "4", "5", "6"}
-    for name in ("1-qwen3", "1-qwen3-moe", "4-loss-recipe", "4-loss-top-two", "6-keys", "6-size"):
+    for name in ("1-qwen3", "1-qwen3-moe", "4-loss-recipe", "4-loss-lower-two", "4-loss-upper-two", "6-keys", "6-size"):
         assert found[name]["reached"], found[name]
     assert {"5-whole", "5-upper", "5-recomputed", "5-experts"} <= found.keys()
     assert found["5-whole-measured"]["value"] > 0

@@ -130,6 +130,11 @@ class ResponseLoss(NamedTuple):
     sums: Tensor
     counts: Tensor
 
+    @classmethod
+    def of_tokens(cls, losses: Tensor, answers: Answers) -> "ResponseLoss":
+        """Of the losses of single tokens, float32 [B, S], 0 where none is learnt."""
+        return cls(losses.sum(1), (answers.tokens >= 0).sum(1))
+
     def mean(self) -> Tensor:
         """Mean over all tokens, float32 scalar; 0 where there are none."""
         return self.sums.sum() / self.counts.sum().clamp(min=1)

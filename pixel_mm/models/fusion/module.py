@@ -74,7 +74,7 @@ class FusionModule(TaskModule):
         if output.token_losses is None:
             response = response_loss(output.logits, answers.tokens)
         else:
-            response = ResponseLoss(output.token_losses.sum(1), (answers.tokens >= 0).sum(1))
+            response = ResponseLoss.of_tokens(output.token_losses, answers)
         return SeenBatch(output, response, batch.targets[:, wanted], batch.has_text, batch.answer_mask.any(1))
 
     def training_step(self, batch: Any, batch_idx: int) -> Tensor:

@@ -23,7 +23,16 @@ from pixel_mm.models.fusion.heads import FusionHeads, Readings
 from pixel_mm.models.fusion.hearing import Fusion, Hearing
 from pixel_mm.models.fusion.hidden_cache import HiddenStateCache
 from pixel_mm.models.fusion.layers import fuse_layers
-from pixel_mm.models.fusion.reading import FusionOutput, Pass, Prompt, choose_pass, read, read_behind, spread_pass
+from pixel_mm.models.fusion.reading import (
+    FusionOutput,
+    Pass,
+    Prompt,
+    choose_pass,
+    columns_of,
+    read,
+    read_behind,
+    spread_pass,
+)
 from pixel_mm.models.fusion.resampler import AudioFrames, Resampler
 from pixel_mm.models.fusion.shared_layers import keep_pace
 from pixel_mm.models.fusion.token_losses import plain_head, token_losses
@@ -251,7 +260,9 @@ class FusionNetwork(DescribedNetwork):
         rows = has_text.new_empty(0, dtype=torch.int64) if hearing is None else hearing.rows
         text = audio = both = answer = None
         if self.state_scores:
-            words, text = self.heads.read_words(result.below, prompt_mask)
+            turn = columns_of(prompt_mask)  # after the system's prompt, which is most of a short row
+            prompt_mask = prompt_mask[:, turn]
+            words, text = self.heads.read_words(result.below[:, turn], prompt_mask)
             if hearing is not None:
                 readings = Readings(text.logits[rows], text.confidence[rows])
                 audio, both = self.heads.read_voice(
@@ -259,12 +270,13 @@ class FusionNetwork(DescribedNetwork):
                     hearing.mask,
                     words[rows],
                     readings,
-                    result.top[rows],
+                    result.top[rows, turn],
                     has_text[rows],
                     prompt_mask[rows],
                 )
         if self.answer_scores:
-            answer = self.heads.read_answer(result.top, answer_mask)
+            said = columns_of(answer_mask)
+            answer = self.heads.read_answer(result.top[:, said], answer_mask[:, said])
         return FusionOutput(result.logits, rows, text, audio, both, answer)
 
     def fusion(self, hearing: Hearing | None) -> Fusion:

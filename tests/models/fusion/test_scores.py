@@ -89,6 +89,27 @@ def test_scores_do_not_depend_on_the_padding_of_a_batch() -> None:
             )
 
 
+def test_readers_are_given_no_more_than_the_columns_that_some_row_reads() -> None:
+    network = fusion_network(trained=True)
+    text = prompt(network.backbone)
+    turn, nothing = text.attention_mask.bool(), torch.zeros_like(text.attention_mask, dtype=torch.bool)
+    turn[:, :3] = False
+    hearing = listen(network, (0, 1, 2, 3))
+    given = {}
+    for name in ("words", "top", "answer"):
+        reader = getattr(network.heads, name)
+        reader.register_forward_pre_hook(lambda _, inputs, name=name: given.update({name: inputs[0].shape[1]}))
+    output = network(text, turn, nothing, EVERYONE, hearing)
+    length = text.input_ids.shape[1]
+    assert given == {"words": length - 3, "top": length - 3, "answer": 0}
+    fusion = network.fusion(None)
+    network.language_model(text.input_ids, attention_mask=text.attention_mask, fusion=fusion)
+    expected = network.heads.read_words(fusion.below, turn)
+    torch.testing.assert_close(output.text.logits, expected[1].logits, atol=1e-5, rtol=0)
+    (output.answer.logits.sum() + output.both.logits.sum()).backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in network.heads.parameters())
+
+
 def test_before_training_a_voice_adds_hardly_any_crisis() -> None:
     network = fusion_network()
     words, got = scored(network, ()).scores["crisis"], scored(network, (0, 1, 2, 3)).scores["crisis"]
