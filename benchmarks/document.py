@@ -61,6 +61,7 @@ TOPICS: Mapping[str, tuple[str, str]] = {
     "fusion_training": (
         "Fusion: training",
         "Steps are forward, backward and optimiser on batches of the fusion recipe, whose encoders' frames are kept.\n"
+        "As in training, the whole model holds the encoders beside them (79 MiB), the upper layers alone don't.\n"
         "Memory is resident memory in the steps, above a process that has loaded its libraries alone, and what is\n"
         "planned is `plan=true` without the allowance for a GPU ([training.md](training.md)).",
     ),
