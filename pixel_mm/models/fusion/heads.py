@@ -172,6 +172,12 @@ class FusionHeads(nn.Module):
         return Readings(*self.answer_reader(self.answer(top, mask)))
 
 
+def columns_of(mask: Tensor) -> slice:
+    """From the first column of bool [B, S] that is true in some row to the last; empty where there is none."""
+    columns = mask.any(0).nonzero().flatten()
+    return slice(int(columns[0]), int(columns[-1]) + 1) if len(columns) else slice(0, 0)
+
+
 @torch.no_grad()
 def _start_closed(audio: Reader, both: Reader, crisis: int | None) -> None:
     if crisis is not None:

@@ -19,20 +19,11 @@ from pixel_mm.models.freezing import fingerprint, rest_frozen_parts, trained_par
 from pixel_mm.models.fusion.adapter import Adapter, SoftTokenAdapter, choose_layers
 from pixel_mm.models.fusion.backbone import Backbone
 from pixel_mm.models.fusion.frame_source import FrameSource, HeardElsewhere, check_voices, encoder_frames
-from pixel_mm.models.fusion.heads import FusionHeads, Readings
+from pixel_mm.models.fusion.heads import FusionHeads, Readings, columns_of
 from pixel_mm.models.fusion.hearing import Fusion, Hearing
 from pixel_mm.models.fusion.hidden_cache import HiddenStateCache
 from pixel_mm.models.fusion.layers import fuse_layers
-from pixel_mm.models.fusion.reading import (
-    FusionOutput,
-    Pass,
-    Prompt,
-    choose_pass,
-    columns_of,
-    read,
-    read_behind,
-    spread_pass,
-)
+from pixel_mm.models.fusion.reading import FusionOutput, Pass, Prompt, choose_pass, read, read_behind, spread_pass
 from pixel_mm.models.fusion.resampler import AudioFrames, Resampler
 from pixel_mm.models.fusion.shared_layers import keep_pace
 from pixel_mm.models.fusion.token_losses import plain_head, token_losses

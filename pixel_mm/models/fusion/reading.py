@@ -161,9 +161,3 @@ def spread_pass(result: Pass, rows: Tensor, logits: Tensor, below: Tensor) -> Pa
     """
     top = below.index_copy(0, rows, result.top.to(below.dtype))
     return Pass(logits.index_copy(0, rows, result.logits.to(logits.dtype)), below, top, result.runs)
-
-
-def columns_of(mask: Tensor) -> slice:
-    """From the first column of bool [B, S] that is true in some row to the last; empty where there is none."""
-    columns = mask.any(0).nonzero().flatten()
-    return slice(int(columns[0]), int(columns[-1]) + 1) if len(columns) else slice(0, 0)
