@@ -252,8 +252,7 @@ class FusionNetwork(DescribedNetwork):
         text = audio = both = answer = None
         if self.state_scores:
             turn = columns_of(prompt_mask)  # after the system's prompt, which is most of a short row
-            prompt_mask = prompt_mask[:, turn]
-            words, text = self.heads.read_words(result.below[:, turn], prompt_mask)
+            words, text = self.heads.read_words(result.below[:, turn], prompt_mask[:, turn])
             if hearing is not None:
                 readings = Readings(text.logits[rows], text.confidence[rows])
                 audio, both = self.heads.read_voice(
@@ -263,7 +262,7 @@ class FusionNetwork(DescribedNetwork):
                     readings,
                     result.top[rows, turn],
                     has_text[rows],
-                    prompt_mask[rows],
+                    prompt_mask[rows, turn],
                 )
         if self.answer_scores:
             said = columns_of(answer_mask)
