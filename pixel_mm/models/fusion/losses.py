@@ -168,9 +168,14 @@ def is_right(scores: Tensor, targets: Tensor, names: tuple[str, ...], tolerance:
 
 
 def _cross_entropy(logits: Tensor, targets: Tensor) -> Tensor:
-    """Binary cross-entropy with targets in 0..1, mean over what is labelled, less what no estimate could avoid."""
+    """Binary cross-entropy with targets in 0..1, less what no estimate could avoid.
+
+    Mean over the labels of each score, then over the scores that have any: one with few labels counts as much.
+    """
     known = ~targets.isnan()
     wanted = targets.nan_to_num()
     losses = F.binary_cross_entropy_with_logits(logits, wanted, reduction="none")
     least = F.binary_cross_entropy(wanted, wanted, reduction="none")
-    return torch.where(known, losses - least, 0.0).sum() / known.sum().clamp(min=1)
+    counts = known.sum(0)
+    means = torch.where(known, losses - least, 0.0).sum(0) / counts.clamp(min=1)
+    return means.sum() / (counts > 0).sum().clamp(min=1)
