@@ -75,6 +75,20 @@ def test_what_has_no_label_or_no_words_has_no_gradient() -> None:
     assert (gradient != 0).tolist() == [[True, False, False], [False] * 3, [True, False, False]]
 
 
+def test_a_score_with_few_labels_counts_as_much_as_one_with_many() -> None:
+    """With a mean over all labels, a score that one row in a hundred has would be learnt a hundredth as fast."""
+    targets = torch.full((100, 2), torch.nan)
+    targets[:, 0], targets[0, 1] = 1.0, 1.0
+    result = output([[0.0, 0.0]] * 100, [])
+    FusionLoss()(
+        result, torch.tensor(0.0), targets, ("bias", "crisis"), torch.ones(100, dtype=torch.bool)
+    ).total.backward()
+    assert result.text is not None
+    gradient = result.text.logits.grad
+    assert gradient is not None
+    torch.testing.assert_close(gradient.sum(0), torch.tensor([-0.25, -0.25]))
+
+
 def test_confidence_learns_whether_the_feeling_was_estimated_rightly() -> None:
     scores = torch.tensor([[0.5, 0.5, 0.0], [0.5, 0.5, 1.0], [0.9, 0.5, 0.0]])
     targets = torch.tensor([[0.6, 0.5, 1.0], [0.9, 0.5, 1.0], [torch.nan] * 3])
