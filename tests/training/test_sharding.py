@@ -17,7 +17,7 @@ from tests.models.fusion.tiny_fusion import fusion_network
 from tests.models.fusion.uneven_batches import BATCHES, KINDS, Kind, Rows
 
 # What one process has to do with its batch, and the other with its own, at the same time.
-UNEVEN = [(one, other) for one in BATCHES for other in (Rows(), Rows((0, 2)))]
+UNEVEN = [(training, one, other) for training in (False, True) for one in BATCHES for other in (Rows(), Rows((0, 2)))]
 
 
 def work(network: FusionNetwork, text: Prompt, rows: Rows) -> list[torch.Tensor]:
@@ -32,12 +32,11 @@ def work(network: FusionNetwork, text: Prompt, rows: Rows) -> list[torch.Tensor]
     return [output.logits.detach(), output.text.logits.detach(), *gradients]
 
 
-def share(rank: int, folder: str, kind: Kind, pairs: list[tuple[Rows, Rows]], training: bool, in_step: bool) -> None:
+def share(rank: int, folder: str, kind: Kind, steps: list[tuple[bool, Rows, Rows]], in_step: bool) -> None:
     """One of two processes that share layers, beside a network of its own that it shares with nobody."""
-    dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2, timeout=timedelta(seconds=20)
-    )
-    alone, shared = (kind.network().train(training) for _ in range(2))
+    patience = timedelta(seconds=60 if in_step else 10)
+    dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=2, timeout=patience)
+    alone, shared = kind.network(), kind.network()
     layers = layers_of(shared.language_model)
     whole = held_bytes(layers)
     for _ in range(2):  # the second time without effect
@@ -45,44 +44,40 @@ def share(rank: int, folder: str, kind: Kind, pairs: list[tuple[Rows, Rows]], tr
     assert held_bytes(layers) == pytest.approx(whole / 2, rel=0.01)
     shared.shares_layers = in_step
     text = kind.prompt()
-    for pair in pairs:
-        expected = work(alone, text, pair[rank])
-        assert all(map(torch.equal, work(shared, text, pair[rank]), expected))
+    for training, *batches in steps:
+        results = [work(network.train(training), text, batches[rank]) for network in (alone, shared)]
+        assert all(torch.equal(one, other) for one, other in zip(*results, strict=True))
         if training:
             average_gradients(shared)
             average_gradients(alone)
             for one, other in zip(trained_parameters(shared).values(), trained_parameters(alone).values(), strict=True):
                 assert torch.equal(one.grad, other.grad)  # type: ignore[arg-type]  # there are
     Path(folder, f"{rank}.done").touch()
-    if in_step:
-        dist.barrier()  # gloo aborts a process whose peer has gone while it still waits for it
+    dist.barrier()  # gloo aborts a process whose peer has gone while it still waits for it
     dist.destroy_process_group()
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("kind", KINDS)
-def test_two_processes_hold_half_of_the_layers_each_and_compute_the_same(
-    kind: Kind, training: bool, tmp_path: Path
-) -> None:
-    mp.spawn(share, (str(tmp_path), kind, UNEVEN, training, True), nprocs=2)
+def test_two_processes_hold_half_of_the_layers_each_and_compute_the_same(kind: Kind, tmp_path: Path) -> None:
+    mp.spawn(share, (str(tmp_path), kind, UNEVEN, True), nprocs=2)
     assert len(list(tmp_path.glob("*.done"))) == 2
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kind", "pair", "training"),
+    ("kind", "step"),
     [
-        (KINDS[0], (Rows((0, 2)), Rows()), True),  # nothing goes back through the layers of the other
-        (KINDS[1], (Rows((0, 2)), Rows()), False),  # the other reads its rows once
-        (KINDS[3], (Rows(), Rows(answered=())), False),  # the other reads none
+        (KINDS[0], (True, Rows((0, 2)), Rows())),  # nothing goes back through the layers of the other
+        (KINDS[1], (False, Rows((0, 2)), Rows())),  # the other reads its rows once
+        (KINDS[3], (False, Rows(), Rows(answered=()))),  # the other reads none
     ],
 )
 def test_they_would_wait_for_each_other_without_passes_for_nobody(
-    kind: Kind, pair: tuple[Rows, Rows], training: bool, tmp_path: Path
+    kind: Kind, step: tuple[bool, Rows, Rows], tmp_path: Path
 ) -> None:
     with pytest.raises(mp.ProcessRaisedException, match="gloo"):
-        mp.spawn(share, (str(tmp_path), kind, [pair], training, False), nprocs=2)
+        mp.spawn(share, (str(tmp_path), kind, [step], False), nprocs=2)
 
 
 def test_layers_in_which_something_is_trained_are_not_shared() -> None:
