@@ -133,15 +133,22 @@ def step_needs(parts: PlannedParts, shape: StepShape) -> StepNeeds:
         shape: of the batch.
     """
     known = [*parts.model.parameters(), *parts.model.buffers(), *parts.trained()]
+    with LiveBytes(known) as live:
+        _step(parts, shape)
+    # A pass of its own: the counter's hooks hold what is computed again in the backward pass until the end.
     counter = FlopCounterMode(display=False, custom_mapping=_GROUPED)
-    with LiveBytes(known) as live, counter:
-        with nullcontext() if shape.autocast is None else torch.autocast("cpu", shape.autocast):
-            loss = _loss(parts, shape)
-        loss.backward()
-        needed = live.peak
+    with LiveBytes([]), counter:  # which knows the shapes of routed experts in float32
+        _step(parts, shape)
+    return StepNeeds(live.peak, counter.get_total_flops())
+
+
+def _step(parts: PlannedParts, shape: StepShape) -> None:
+    """Forward and backward pass; no gradient is left."""
+    with nullcontext() if shape.autocast is None else torch.autocast("cpu", shape.autocast):
+        loss = _loss(parts, shape)
+    loss.backward()
     for parameter in parts.trained():
         parameter.grad = None
-    return StepNeeds(needed, counter.get_total_flops())
 
 
 def _grouped_flops(tokens: Any, weights: Any, *args: Any, **kwargs: Any) -> int:

@@ -41,7 +41,7 @@ def test_pixels_adapter_trains_on_one_gpu_of_24_gib(pixel: Plan) -> None:
     frozen = sum(pixel.parameters[name] for name in ("frozen below the adapter", "frozen above", "vocabulary"))
     assert frozen == 30_532_122_624  # as published
     upper = pixel.modes["upper layers"].memory
-    assert 15.5e9 < upper.frozen < 15.8e9  # 12 layers and the vocabulary in bfloat16, and Whisper base
+    assert 15.5e9 < upper.frozen < 15.8e9  # 12 layers and the vocabulary in bfloat16
     assert pixel.free_bytes("upper layers", "rtx4090_24") > 2 * 2**30
     assert pixel.free_bytes("whole model", "rtx4090_24") < -30 * 2**30
     assert pixel.free_bytes("whole model", "a100_80") > 0
@@ -110,9 +110,9 @@ def test_memory_counts_while_tensors_live() -> None:
 def test_a_step_needs_more_for_more_and_less_where_it_is_computed_again() -> None:
     plain = planned().modes["upper layers"]
     assert planned("planning.batch_rows=32").modes["upper layers"].step.bytes > 1.5 * plain.step.bytes
-    many = "model.top_share=0.75"  # a layer that is computed again is held meanwhile, which saves nothing of two
+    many = "model.top_share=0.75"
     plain, again = (planned(many, *more).modes["upper layers"] for more in ((), ("model.recompute=true",)))
-    assert again.step.bytes < plain.step.bytes
+    assert again.step.bytes < 0.7 * plain.step.bytes  # of six layers, one is held at a time
     assert again.step.flops > plain.step.flops
     plain = planned().modes["upper layers"]
     assert planned().modes["whole model"].step.flops > plain.step.flops
