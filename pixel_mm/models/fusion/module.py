@@ -12,6 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from pixel_mm.data.emotions import FUSION_SCORES
 from pixel_mm.models.fusion.frame_store import FrameStore
 from pixel_mm.models.fusion.gates import check_gates, check_loss, openness
+from pixel_mm.models.fusion.global_batch import global_batch
 from pixel_mm.models.fusion.losses import FusionLoss, ResponseLoss, answers_of, following_of, response_loss
 from pixel_mm.models.fusion.measures import SeenBatch, calibrate, measure, whole_part
 from pixel_mm.models.fusion.network import FusionNetwork
@@ -83,12 +84,13 @@ class FusionModule(TaskModule):
         Raises:
             GateDivergedError: it is not a number.
         """
-        seen = self(batch)
+        seen, anchor = self(batch), self.network.anchor()
+        seen = global_batch(seen, anchor)
         terms = self.losses(seen.output, seen.response.mean(), seen.targets, self.network.state_scores, seen.has_text)
         check_loss(terms.total)
         values = {"loss": terms.total, "response_loss": terms.response, "score_loss": terms.scores}
         self.log_part("train", values | {"openness": openness(self.network)}, len(seen.has_text))
-        total = terms.total + self.network.anchor()
+        total = terms.total + anchor
         return total if seen.output.way_back is None else total + seen.output.way_back
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
