@@ -108,15 +108,15 @@ def test_memory_counts_while_tensors_live() -> None:
 
 @pytest.mark.slow
 def test_a_step_needs_more_for_more_and_less_where_it_is_computed_again() -> None:
-    plain = planned().modes["upper layers"]
-    assert planned("planning.batch_rows=32").modes["upper layers"].step.bytes > 1.5 * plain.step.bytes
+    modes = planned().modes
+    default = modes["upper layers"]
+    assert planned("planning.batch_rows=32").modes["upper layers"].step.bytes > 1.5 * default.step.bytes
+    assert modes["whole model"].step.flops > default.step.flops
+    assert planned("module.average_decay=0.9").modes["upper layers"].memory.optimiser > default.memory.optimiser
     many = "model.top_share=0.75"
     plain, again = (planned(many, *more).modes["upper layers"] for more in ((), ("model.recompute=true",)))
     assert again.step.bytes < 0.7 * plain.step.bytes  # of six layers, one is held at a time
     assert again.step.flops > plain.step.flops
-    plain = planned().modes["upper layers"]
-    assert planned().modes["whole model"].step.flops > plain.step.flops
-    assert planned("module.average_decay=0.9").modes["upper layers"].memory.optimiser > plain.memory.optimiser
 
 
 def test_soft_tokens_have_no_upper_half() -> None:
