@@ -1,6 +1,7 @@
 """Fixtures every test may use: the real recordings, where there are any."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,24 @@ def pixel_mm_data() -> Path:
     if not folder or not Path(folder).is_dir():
         pytest.skip("PIXEL_MM_DATA names no folder of real recordings")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def few_emodb(pixel_mm_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a quarter of EmoDB, two clips of each speaker's each emotion: links to the real recordings.
+
+    It is read with `data.corpus.allow_incomplete=true`.
+    """
+    folder = tmp_path_factory.mktemp("few") / "emodb"
+    (folder / "wav").mkdir(parents=True)
+    (folder / "erkennung.txt").symlink_to(pixel_mm_data.resolve() / "emodb" / "erkennung.txt")
+    seen: Counter[tuple[str, str]] = Counter()
+    for clip in sorted((pixel_mm_data.resolve() / "emodb" / "wav").glob("*.wav")):
+        kind = (clip.name[:2], clip.name[5])  # 03a01Fa.wav: speaker 03, F of happiness
+        seen[kind] += 1
+        if seen[kind] <= 2:
+            (folder / "wav" / clip.name).symlink_to(clip)
+    return folder
 
 
 @pytest.fixture(scope="session")
