@@ -5,8 +5,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 EXTRAS := dev,offline
-# Each worker imports torch and holds small models, about 1 GiB.
+# Each worker imports torch and holds small models, about 1 GiB. One thread each: more than there are cores wait for each other.
 PARALLEL := --numprocesses auto --maxprocesses 4
+test test-fast: export OMP_NUM_THREADS ?= 1
 
 .DEFAULT_GOAL := help
 .PHONY: help install quickstart serve test test-fast lint types notebooks benchmark-docs clean
