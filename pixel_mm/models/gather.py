@@ -10,13 +10,18 @@ from torch import Tensor
 T = TypeVar("T")
 
 
+def is_alone() -> bool:
+    """Whether there is one process only."""
+    return not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1
+
+
 def gather_lists(items: Sequence[T]) -> list[T]:
     """Concatenate the lists of all ranks, whose tensors are on the CPU: what no gradient goes through, of any length.
 
     Returns:
         A list by rank, the same everywhere; of `items` alone where there is one process.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if is_alone():
         return list(items)
     gathered: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(gathered, list(items))
@@ -35,7 +40,7 @@ def gather_rows(rows: Tensor) -> Tensor:
     Returns:
         [sum of B, ...], by rank; `rows` itself where there is one process.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if is_alone():
         return rows
     result: Tensor = _GatherRows.apply(rows)
     return result

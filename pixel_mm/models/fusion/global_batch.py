@@ -10,7 +10,7 @@ from torch import Tensor
 from pixel_mm.models.fusion.heads import Readings
 from pixel_mm.models.fusion.losses import ResponseLoss
 from pixel_mm.models.fusion.measures import SeenBatch
-from pixel_mm.models.gather import gather_rows
+from pixel_mm.models.gather import gather_rows, is_alone
 
 
 def global_batch(seen: SeenBatch, anchor: Tensor) -> SeenBatch:
@@ -24,7 +24,7 @@ def global_batch(seen: SeenBatch, anchor: Tensor) -> SeenBatch:
     Returns:
         The whole batch, without logits of tokens; `seen` itself where there is one process.
     """
-    if not (dist.is_available() and dist.is_initialized()) or dist.get_world_size() == 1:
+    if is_alone():
         return seen
     output, size = seen.output, len(seen.has_text)
     sizes = gather_rows(torch.tensor([size], device=output.rows.device)).tolist()
