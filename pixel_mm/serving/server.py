@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any
 
 from pixel_mm.serving.environment import ServingError, TritonEnvironment
+from pixel_mm.serving.process_group import end_group
 
 _START_SECONDS = 60.0
 _STOP_SECONDS = 15.0
@@ -232,8 +233,7 @@ class TritonServer:
                 self._process.send_signal(signal_number)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._process.wait(_STOP_SECONDS)
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(self._process.pid, signal.SIGKILL)  # itself if it hangs, and helpers that outlived it
+            end_group(self._process.pid)  # itself if it hangs, and helpers that outlived it
             self._process.wait()
             self._process = None
         self._clean_up(self._folder)

@@ -13,6 +13,7 @@ import pytest
 import tritonclient.grpc as grpc
 
 from pixel_mm.serving.environment import ServingError, TritonEnvironment
+from pixel_mm.serving.process_group import members
 from pixel_mm.serving.server import TritonServer
 from tests.triton.served_models import add_model, emotion_config
 
@@ -24,19 +25,6 @@ def repository(tmp_path: Path, tiny_model_folder: Path) -> Path:
     """One of its own for each test, which starts servers of its own."""
     add_model(tmp_path / "repository", emotion_config("emotion"), tiny_model_folder)
     return tmp_path / "repository"
-
-
-def group_of(pid: int) -> list[int]:
-    """Processes of a process group."""
-    found = []
-    for place in Path("/proc").glob("[0-9]*/stat"):
-        try:
-            fields = place.read_text().rpartition(")")[2].split()
-        except (FileNotFoundError, ProcessLookupError):
-            continue
-        if int(fields[2]) == pid and fields[0] != "Z":
-            found.append(int(place.parent.name))
-    return found
 
 
 def left_behind() -> set[str]:
@@ -53,9 +41,9 @@ def test_nothing_is_left_behind_however_it_ends(repository: Path, end: str) -> N
     before = left_behind()
     server = TritonServer(repository, models=("emotion",)).start()
     pid = server.pid
-    assert len(group_of(pid)) >= 2  # the server and the helper that runs the model
+    assert len(members(pid)) >= 2  # the server and the helper that runs the model
     getattr(server, end)()
-    assert group_of(pid) == []
+    assert members(pid) == []
     assert left_behind() <= before
     assert "successfully loaded 'emotion'" in server.log
     assert not server.is_live()
@@ -85,9 +73,9 @@ def test_it_ends_with_a_process_that_is_killed(repository: Path) -> None:
         pid = int(parent.stdout.readline())
         parent.send_signal(signal.SIGKILL)
     end = time.monotonic() + 15
-    while group_of(pid) and time.monotonic() < end:
+    while members(pid) and time.monotonic() < end:
         time.sleep(0.2)
-    assert group_of(pid) == []
+    assert members(pid) == []
     orphans = list(Path(tempfile.gettempdir()).glob(f"pixel_mm_triton_{parent.pid}_*"))
     assert len(orphans) == 1  # a killed process cleans nothing up
     with TritonServer(repository):
