@@ -14,6 +14,7 @@ from hydra.utils import instantiate
 from omegaconf import DictConfig
 
 from pixel_mm.data.fusion.bias_sets import HateCheck
+from pixel_mm.data.fusion.constructed_pairs import stretched
 from pixel_mm.data.fusion.emobank import EmoBank
 from pixel_mm.data.fusion.row import FusionRow
 from pixel_mm.data.fusion.written_sets import CrisisSuite, MaskedDistress
@@ -25,6 +26,7 @@ from pixel_mm.training.fusion_task import load_fusion_network
 from pixel_mm.training.hidden_states import first_layer, use_hidden_states
 
 HEARD = ("valence", "arousal")
+WRONG_VOICES = 5  # draws; a single one moves the CCC of valence by 0.04 either way
 # Baselines are judged by scores of the person: they are spared the answers, which their heads read nothing from.
 _NO_ANSWERS = ("datamodule.sources.answers=null", "datamodule.sources.empathy=null")
 BASELINES: Mapping[str, Sequence[str]] = {
@@ -112,7 +114,8 @@ def judge_folds(
     """
     fused = FoldModel(runs["fused"])
     held = [held_out(fused, part, number, num_folds) for part, number in parts.items()]
-    found: list[dict[str, Any]] = [_truth(each) for each in held]
+    rated = {row.text: row.scores["valence"] for row in EmoBank(emobank, 4, 30).read()}
+    found: list[dict[str, Any]] = [_truth(each, rated) for each in held]
     for name, folder in runs.items():
         model = fused if name == "fused" else FoldModel(folder)
         for each, entry in zip(held, found, strict=True):
@@ -121,7 +124,8 @@ def judge_folds(
             entry["distress"]["valence"][name] = told.scores["valence"].tolist()
     for each, entry in zip(held, found, strict=True):
         judged, places = fused.of(each.pairs), range(len(each.pairs))
-        _note(entry, "wrong voice", judged.judge(places, voice_of=other_voices(judged.data.rows, places, 0)))
+        drawn = [other_voices(judged.data.rows, places, seed) for seed in range(WRONG_VOICES)]
+        _note(entry, "wrong voice", *(judged.judge(places, voice_of=voices) for voices in drawn))
         _note(entry, "silence", judged.judge(places, change=silenced))
         _note(entry, "no voice", judged.judge(places, change=unheard))
         entry["answers"] = _answers(fused, each.answers)
@@ -132,19 +136,33 @@ def judge_folds(
     return found
 
 
-def _truth(held: HeldOut) -> dict[str, Any]:
+def _truth(held: HeldOut, rated: Mapping[str | None, float]) -> dict[str, Any]:
     distress = {"groups": [row.group for row in held.masked], "speakers": [row.speaker for row in held.masked]}
     return {
         "speakers": [row.speaker for row in held.pairs],
         "groups": [row.group for row in held.pairs],
         "targets": {name: [row.scores[name] for row in held.pairs] for name in HEARD},
+        "texts": [row.text for row in held.pairs],
+        "clips": [row.clip.key for row in held.pairs if row.clip is not None],
+        "voices": {name: [_voice(row)[name] for row in held.pairs] for name in HEARD},
+        "words": [stretched(rated[row.text]) for row in held.pairs],
         "scores": {},
         "distress": {**distress, "valence": {}},
     }
 
 
-def _note(entry: dict[str, Any], variant: str, said: RowScores) -> None:
-    entry["scores"][variant] = {score: said.scores[score].tolist() for score in HEARD}
+def _voice(row: FusionRow) -> Mapping[str, float]:
+    """Ratings of a pair's voice."""
+    assert row.clip is not None
+    assert row.clip.ratings is not None
+    return row.clip.ratings
+
+
+def _note(entry: dict[str, Any], variant: str, *draws: RowScores) -> None:
+    """What a variant says: for each row a list with one number per draw."""
+    entry["scores"][variant] = {
+        score: np.stack([said.scores[score] for said in draws], axis=1).tolist() for score in HEARD
+    }
 
 
 def _texts(model: FoldModel, clips: Sequence[Any], emobank: Path, hatecheck: Path | None) -> dict[str, Any]:

@@ -21,21 +21,23 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from sklearn.metrics import roc_auc_score
 
 from benchmarks.emotion_accuracy import default_root
+from benchmarks.fusion_agreement import Agreement, pooled
+from benchmarks.fusion_bounds import bounds, known_of
 from benchmarks.fusion_folds import BASELINES, HEARD, held_out_hate, judge_folds, train
 from benchmarks.report import Measure, print_table, write_report
 from pixel_mm.data.fusion.row import FusionRow
 from pixel_mm.data.fusion.written_sets import CrisisSuite
 from pixel_mm.data.splits import validating_fold
-from pixel_mm.evaluation.fusion_scores import DISTRESSED_GROUPS, alarms, concordance_moments, concordances
+from pixel_mm.evaluation.fusion_scores import DISTRESSED_GROUPS, alarms
 from pixel_mm.metrics.calibration import confidence_calibration
 from pixel_mm.metrics.concordance import pearson
 from pixel_mm.metrics.intervals import speaker_interval, speaker_totals
 from pixel_mm.runs import write_json
 
-# Of the emotion recipe: shorter than it is meant to be, so that the folds fit into an hour or two; the last weights.
-EMOTION = ("trainer.max_epochs=8", "augment.variants=4", "callbacks.best=null")
+EMOTION = ("callbacks.best=null",)  # the last weights
 QUICK = (
     "trainer.max_epochs=1", "trainer.limit_train_batches=2", "trainer.limit_val_batches=2",
     "data.corpus.allow_incomplete=true",
@@ -90,64 +92,6 @@ def run_fold(number: int, given: argparse.Namespace, work: Path) -> list[dict[st
     return found
 
 
-def pooled(folds: Sequence[Mapping[str, Any]], *path: str) -> Any:
-    """A list of every fold, joined."""
-    joined: list[Any] = []
-    for fold in folds:
-        value: Any = fold
-        for name in path:
-            value = value[name]
-        joined += value
-    return joined
-
-
-class Agreement:
-    """Mean CCC of valence and arousal over rows, by what a model was given."""
-
-    def __init__(self, folds: Sequence[Mapping[str, Any]], rows: Sequence[bool] | None = None) -> None:
-        """Take the rows that are chosen, or all."""
-        self.folds, speakers = folds, np.array(pooled(folds, "speakers"))
-        self.chosen = np.ones(len(speakers), bool) if rows is None else np.array(rows, bool)
-        self.speakers = speakers[self.chosen].tolist()
-
-    def sums(self, variant: str) -> np.ndarray:
-        """What each speaker adds to the CCCs, [S, 12]."""
-        moments = [
-            concordance_moments(
-                np.array(pooled(self.folds, "scores", variant, name))[self.chosen],
-                np.array(pooled(self.folds, "targets", name))[self.chosen],
-            )
-            for name in HEARD
-        ]
-        return speaker_totals(np.concatenate(moments, axis=1), self.speakers)
-
-    def mean(self, variant: str) -> tuple[float, tuple[float, float] | None]:
-        """Mean CCC and its interval."""
-        sums = self.sums(variant)
-        return float(_mean(sums.sum(0, keepdims=True))[0]), speaker_interval(_mean, sums)
-
-    def by_name(self, variant: str, name: str) -> tuple[float, tuple[float, float] | None]:
-        """CCC of one score and its interval."""
-        start = 6 * HEARD.index(name)
-        sums = self.sums(variant)[:, start : start + 6]
-        return float(concordances(sums.sum(0, keepdims=True))[0]), speaker_interval(concordances, sums)
-
-    def gain(self, ours: str, other: str) -> tuple[float, tuple[float, float] | None]:
-        """Mean CCC of one above another's, on the same draws of speakers."""
-        both = np.concatenate([self.sums(ours), self.sums(other)], axis=1)
-
-        def difference(sums: np.ndarray) -> np.ndarray:
-            above: np.ndarray = _mean(sums[:, :12]) - _mean(sums[:, 12:])
-            return above
-
-        return float(difference(both.sum(0, keepdims=True))[0]), speaker_interval(difference, both)
-
-
-def _mean(sums: np.ndarray) -> np.ndarray:
-    mean: np.ndarray = (concordances(sums[:, :6]) + concordances(sums[:, 6:])) / 2
-    return mean
-
-
 def pair_measures(folds: Sequence[Mapping[str, Any]], setting: str, judged: bool) -> list[Measure]:
     """Measure 2; targets are held against all folds alone."""
     every = Agreement(folds)
@@ -166,6 +110,7 @@ def pair_measures(folds: Sequence[Mapping[str, Any]], setting: str, judged: bool
         value, interval = every.gain("wrong voice", "text only")
         what = "fused with a wrong voice above text only, mean CCC; at 0 it falls back to the words"
         measures.append(Measure("2-fallback", what, value, "CCC", ">= -0.05" if judged else None, interval))
+        measures += bounds(*known_of(every))
     if "audio only" in folds[0]["scores"]:
         both = Agreement(folds, [group == "both" for group in pooled(folds, "groups")])
         value, interval = both.gain("fused", "audio only")
@@ -254,6 +199,9 @@ def _alarm_measures(folds: Sequence[Mapping[str, Any]], score: str, rows: Sequen
             interval = None if limits is None else (100 * limits[0], 100 * limits[1])
             what = f"{name} of the {score} score, {len(rows)} texts, {given}, mean probability of the trainings"
             measures.append(Measure(f"5-{score}-{_id(key)}-{_id(given)}", what, 100 * found[key], "%", None, interval))
+        what = f"area under the ROC curve of the {score} score, {given}, wherever the threshold is"
+        area = float(roc_auc_score([row.scores[score] for row in rows], said))
+        measures.append(Measure(f"5-{score}-auc-{_id(given)}", what, area, "AUC"))
     return measures
 
 

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from benchmarks.fusion_agreement import Agreement
 from benchmarks.fusion_folds import BASELINES, HEARD
-from benchmarks.fusion_quality import Agreement, answer_measures, further_measures, main, pair_measures, plan
+from benchmarks.fusion_quality import answer_measures, further_measures, main, pair_measures, plan
 from pixel_mm.data.fusion.written_sets import CrisisSuite
 from pixel_mm.metrics.concordance import concordance
 
@@ -24,8 +25,14 @@ def made_up(number: int, noise: dict[str, float]) -> dict[str, Any]:
         "speakers": [f"s{number}{row % 2}" for row in range(60)],
         "groups": ["both" if row % 5 else "voice decides" for row in range(60)],
         "targets": {name: values.tolist() for name, values in targets.items()},
+        "texts": [f"sentence {row}" for row in range(60)],
+        "clips": [f"clip {number}.{row // 3}" for row in range(60)],
+        "words": RANDOM.random(60).tolist(),
+        "voices": {name: np.repeat(RANDOM.random(20), 3).tolist() for name in HEARD},
         "scores": {
-            variant: {name: (targets[name] + size * RANDOM.standard_normal(60)).tolist() for name in HEARD}
+            variant: {
+                name: (targets[name][:, None] + size * RANDOM.standard_normal((60, 1))).tolist() for name in HEARD
+            }
             for variant, size in noise.items()
         },
         "confidence": {"sure": [0.75] * 4, "right": [1.0, 1.0, 1.0, 0.0]},
@@ -52,7 +59,7 @@ def made_up_folds(audio_only: float) -> list[dict[str, Any]]:
 
 
 def test_a_clear_gain_reaches_its_targets_and_a_small_one_does_not() -> None:
-    for noise, reached in ((0.3, True), (0.055, False)):
+    for noise, reached in ((0.3, True), (0.05, False)):
         by_id = {measure.id: measure for measure in pair_measures(made_up_folds(noise), "pairs", judged=True)}
         assert by_id["2-above-text-only"].reached is True
         assert by_id["2-apart-text-only"].reached is True
@@ -76,7 +83,7 @@ def test_agreement_is_that_of_all_folds_together() -> None:
     folds = made_up_folds(0.2)
     joined = [
         concordance(
-            np.concatenate([fold["scores"]["audio only"][name] for fold in folds]),
+            np.concatenate([np.ravel(fold["scores"]["audio only"][name]) for fold in folds]),
             np.concatenate([fold["targets"][name] for fold in folds]),
         )
         for name in HEARD
@@ -89,6 +96,22 @@ def test_agreement_is_that_of_all_folds_together() -> None:
     assert Agreement(folds).gain("audio only", "audio only")[0] == 0
     only = Agreement(folds, [group == "both" for fold in folds for group in fold["groups"]])
     assert only.mean("audio only")[0] != value
+
+
+def test_draws_of_a_variant_count_alike() -> None:
+    folds = made_up_folds(0.2)
+    once, limits = Agreement(folds).mean("wrong voice")
+    for fold in folds:
+        for name in HEARD:
+            fold["scores"]["wrong voice"][name] = [3 * said for said in fold["scores"]["wrong voice"][name]]
+    thrice = Agreement(folds).mean("wrong voice")
+    assert thrice[0] == pytest.approx(once)
+    assert thrice[1] == pytest.approx(limits)
+    for fold in folds:
+        for name in HEARD:
+            for said, target in zip(fold["scores"]["wrong voice"][name], fold["targets"][name], strict=True):
+                said[1:] = [target, target]
+    assert Agreement(folds).mean("wrong voice")[0] > once + 0.1
 
 
 def test_answers_are_better_with_the_right_voice() -> None:
@@ -107,6 +130,7 @@ def test_what_stands_beside_the_targets() -> None:
     assert by_id["2-ece"].value == 0
     assert by_id["5-crisis-recall-words-alone"].value == 100
     assert by_id["5-crisis-false-alarms-words-alone"].value == 0
+    assert by_id["5-crisis-auc-words-alone"].value == 1
     assert {measure.target for measure in by_id.values()} == {None}
 
 

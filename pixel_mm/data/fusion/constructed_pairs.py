@@ -37,6 +37,11 @@ def voice_decides(text_valence: float, voice_valence: float) -> bool:
     return abs(text_valence - voice_valence) >= STRONG_DISAGREEMENT
 
 
+def joint_valence(words: float, voice: float) -> float:
+    """Valence of a pair: the mean of the words' (`stretched`) and the voice's, or the voice's where it decides."""
+    return voice if voice_decides(words, voice) else (words + voice) / 2
+
+
 def target_state(text: Mapping[str, float], voice: Mapping[str, float]) -> dict[str, float]:
     """The state that a pair is taken for, by name, 0..1.
 
@@ -45,11 +50,9 @@ def target_state(text: Mapping[str, float], voice: Mapping[str, float]) -> dict[
         voice: the clip's ratings.
 
     Returns:
-        `valence`: the mean of both, or the voice's alone where `voice_decides`; `arousal`, and `dominance` where
-        the voice has it: the voice's.
+        `valence`: `joint_valence` of both; `arousal`, and `dominance` where the voice has it: the voice's.
     """
-    words = stretched(text["valence"])
-    valence = voice["valence"] if voice_decides(words, voice["valence"]) else (words + voice["valence"]) / 2
+    valence = joint_valence(stretched(text["valence"]), voice["valence"])
     return {"valence": valence} | {name: voice[name] for name in DIMENSIONS[1:] if name in voice}
 
 
