@@ -2,7 +2,8 @@
 
 Three readers: of the words alone (hidden states below the lowest block, which no voice reaches), of the voice alone
 (latents), and of both (unless told otherwise, hidden states at the top, too). A row is scored by the reader of what it
-has. An answer has a reader of its own, since what it does for a person is to be seen in its words.
+has. An answer has a reader of its own, since what it does for a person is to be seen in its words. So has bias: it is
+read from the words alone, and from other words than feelings are (docs/decisions.md).
 
 Crisis, where there is a voice, is the logit of the words plus a term that is never negative: a calm voice can't talk
 away what was said.
@@ -73,6 +74,21 @@ class Reader(nn.Module):
         return Readings(self.logits(hidden).float(), raw * self.calibration[0] + self.calibration[1])
 
 
+class BiasReader(nn.Module):
+    """Words to the logit of bias, with features of its own."""
+
+    def __init__(self, size: int, width: int, dropout: float) -> None:
+        """Read states of `size` through features of `width`."""
+        super().__init__()
+        self.words = MaskedPooling(size, width, dropout)
+        self.logit = nn.Sequential(nn.Dropout(dropout), nn.Linear(width, width), nn.GELU(), nn.Linear(width, 1))
+
+    def forward(self, below: Tensor, mask: Tensor) -> Tensor:
+        """Read float [B, S, size] where bool [B, S] is true: float32 [B, 1]."""
+        logit: Tensor = self.logit(self.words(below, mask)).float()
+        return logit
+
+
 class FusionHeads(nn.Module):
     """The readers, over scores by name."""
 
@@ -104,6 +120,7 @@ class FusionHeads(nn.Module):
         if count:
             self.words = MaskedPooling(hidden_size, width, dropout)
             self.text = Reader(width, width, count, dropout)
+            self.bias = BiasReader(hidden_size, width, dropout) if "bias" in self.state_scores else None
             if audio_size is not None:
                 self.voice = MaskedPooling(audio_size, width, dropout)
                 self.top = MaskedPooling(hidden_size, width, dropout) if reads_top else None
@@ -122,7 +139,10 @@ class FusionHeads(nn.Module):
     def read_words(self, below: Tensor, mask: Tensor) -> tuple[Tensor, Readings]:
         """Features float32 [B, width] of states that no voice has reached, and what they say."""
         features = self.words(below, mask)
-        return features, self.text(features)
+        readings = self.text(features)
+        if self.bias is not None:
+            readings = _replaced(readings, self.state_scores.index("bias"), self.bias(below, mask))
+        return features, readings
 
     def read_voice(
         self,
@@ -164,8 +184,7 @@ class FusionHeads(nn.Module):
         if text is not None:
             base = torch.where(has_text, text.logits[:, crisis], base)
         added = base + F.softplus(readings.logits[:, crisis])
-        index = torch.tensor([crisis], device=added.device)
-        return Readings(readings.logits.index_copy(1, index, added[:, None]), readings.confidence)
+        return _replaced(readings, crisis, added[:, None])
 
     def read_answer(self, top: Tensor, mask: Tensor) -> Readings:
         """Readings of answers, from hidden states float [B, S, H] at the tokens that the mask [B, S] chooses."""
@@ -176,6 +195,12 @@ def columns_of(mask: Tensor) -> slice:
     """From the first column of bool [B, S] that is true in some row to the last; empty where there is none."""
     columns = mask.any(0).nonzero().flatten()
     return slice(int(columns[0]), int(columns[-1]) + 1) if len(columns) else slice(0, 0)
+
+
+def _replaced(readings: Readings, column: int, logits: Tensor) -> Readings:
+    """Readings with the logits of one score, [R, 1], in place of their own."""
+    index = torch.tensor([column], device=logits.device)
+    return readings._replace(logits=readings.logits.index_copy(1, index, logits))
 
 
 @torch.no_grad()

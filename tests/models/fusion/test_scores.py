@@ -165,6 +165,20 @@ def test_bias_is_that_of_the_words_and_of_nothing_else() -> None:
     assert got.audio["bias"].isnan().all()
 
 
+def test_bias_is_learnt_with_features_of_its_own() -> None:
+    network = fusion_network(trained=True, scores=("valence", "bias", "interpretation"))
+    before = scored(network, (0, 2))
+    for parameter in network.heads.bias.parameters():
+        parameter.data.add_(0.1)
+    after = scored(network, (0, 2))
+    assert (before.scores["bias"][[0, 1, 3]] != after.scores["bias"][[0, 1, 3]]).all()
+    for name in ("valence", "interpretation"):
+        assert torch.equal(before.scores[name].nan_to_num(), after.scores[name].nan_to_num())
+    read(network, prompt(network.backbone)).text.logits[:, 1].sum().backward()
+    assert all(p.grad.abs().sum() > 0 for p in network.heads.bias.parameters())
+    assert all(p.grad is None or not p.grad.any() for p in network.heads.words.parameters())
+
+
 @torch.no_grad()
 def test_without_the_top_layers_scores_are_of_words_and_voice_alone() -> None:
     network = fusion_network(trained=True, reads_top=False)
