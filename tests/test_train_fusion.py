@@ -101,7 +101,6 @@ def test_a_run_is_trained_and_judged(tone_corpus: Path, emobank: Path, tmp_path:
         f"suite.runs.prosody_in_words={text.run_folder.path}",
         "suite.max_texts=3",
         "suite.max_pictures=1",
-        f"suite.masked_distress.fractions={PARTS}",
         "suite.masked_distress.clips_per_text=1",
     )
     assert evaluate_configured(cfg)

@@ -18,6 +18,8 @@ from omegaconf import DictConfig
 
 from pixel_mm.data.emotions import DIMENSIONS
 from pixel_mm.data.fusion.row import FusionRow, check_disjoint
+from pixel_mm.data.splits import Parts, SpeakerSplit
+from pixel_mm.data.utterance import Utterance
 from pixel_mm.evaluation.fusion_harm import ask, compare_sentences, raise_alarms
 from pixel_mm.evaluation.fusion_models import JudgedModel, RowScores, other_voices, silenced, unheard
 from pixel_mm.evaluation.fusion_pictures import draw_pictures
@@ -55,10 +57,21 @@ def evaluate_configured(cfg: DictConfig) -> bool:
     metrics |= found
     if suite.masked_distress is not None:
         voices = instantiate(RunFolder(Path(folders["fused"])).load_config().data.corpus)
-        metrics["masked_distress"] = tell_distress(models, instantiate(suite.masked_distress, voices=voices).read())
+        masked = instantiate(suite.masked_distress, voices=voices, split=as_divided(judged.data.rows))
+        metrics["masked_distress"] = tell_distress(models, masked.read())
     metrics |= _harm(judged, suite)
     write_fusion_report(report, metrics, curves, draw_pictures(judged, suite.max_pictures))
     return True
+
+
+def as_divided(rows: Sequence[FusionRow]) -> SpeakerSplit:
+    """Divides other clips of a corpus as a run's rows are, whatever divided these; other speakers are left out."""
+    part_of = {row.speaker: row.split for row in rows if row.clip is not None}
+
+    def divide(clips: Sequence[Utterance]) -> Parts:
+        return Parts(*([n for n, clip in enumerate(clips) if part_of.get(clip.speaker) == p] for p in Parts._fields))
+
+    return divide
 
 
 def load_judged(folder: RunFolder, device: torch.device) -> JudgedModel:

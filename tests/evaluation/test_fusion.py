@@ -14,7 +14,7 @@ from pixel_mm.data.fusion.bias_sets import SentencePair
 from pixel_mm.data.fusion.datamodule import FusionDataModule
 from pixel_mm.data.fusion.row import FusionRow
 from pixel_mm.data.splits import SplitError
-from pixel_mm.evaluation.fusion import lose_answers, measure, tell_distress, wrong_feelings
+from pixel_mm.evaluation.fusion import as_divided, lose_answers, measure, tell_distress, wrong_feelings
 from pixel_mm.evaluation.fusion_harm import ask, compare_sentences, raise_alarms
 from pixel_mm.evaluation.fusion_models import JudgedModel, other_voices, silenced, unheard
 from pixel_mm.evaluation.fusion_pictures import draw_pictures
@@ -122,6 +122,15 @@ def test_distress_is_told_by_every_model_of_valence(model: JudgedModel, rows: li
     assert found["fused"]["masked"]["num_rows"] == 8
     with pytest.raises(SplitError, match="speakers are in several parts"):
         tell_distress({"fused": model}, [replace(masked[0], speaker="t1")])
+
+
+def test_other_clips_are_divided_as_the_rows_of_a_run(rows: list[FusionRow], tone_corpus: Path) -> None:
+    clips = list(Manifest(tone_corpus / "manifest.csv").read())
+    parts = as_divided([row for row in rows if row.speaker != "t2"])(clips)
+    assert {clips[number].speaker for number in parts.train} == {"t1"}
+    assert parts.validation == []
+    assert {clips[number].speaker for number in parts.test} == {"t3", "t4"}
+    assert len(parts.test) == sum(clip.speaker in {"t3", "t4"} for clip in clips)
 
 
 def test_harm_is_asked_before_and_after(model: JudgedModel, rows: list[FusionRow]) -> None:
