@@ -17,11 +17,11 @@ _GATES = ("attention", "feed-forward")
 
 
 def draw_pictures(model: JudgedModel, max_rows: int) -> dict[str, Figure]:
-    """Gates of all blocks, and the attention of the first test rows with voice and words, by title.
+    """Gates of all blocks, and the attention of test rows with voice and words, by title.
 
     Args:
         model: with cross-attention; another one has no such pictures.
-        max_rows: whose attention is drawn.
+        max_rows: whose attention is drawn: of different clips, spread evenly over the test part.
     """
     network = model.module.network
     blocks = {} if network.adapter is None else network.adapter.by_layer()
@@ -32,11 +32,21 @@ def draw_pictures(model: JudgedModel, max_rows: int) -> dict[str, Figure]:
         for layer, block in blocks.items()
     }
     figures = {"Gates": gate_figure(gates, "How far the gates are open")}
-    rows = model.data.rows
-    places = [place for place in model.data.parts.test if rows[place].clip is not None and rows[place].text is not None]
-    for number, place in enumerate(places[:max_rows], start=1):
+    for number, place in enumerate(_spread_places(model, max_rows), start=1):
         figures[f"Attention {number}"] = _attention_picture(model, place)
     return figures
+
+
+def _spread_places(model: JudgedModel, count: int) -> list[int]:
+    rows, by_clip = model.data.rows, dict[str, int]()
+    for place in model.data.parts.test:
+        clip = rows[place].clip
+        if clip is not None and rows[place].text is not None:
+            by_clip.setdefault(clip.key, place)
+    places = list(by_clip.values())
+    if count >= len(places):
+        return places
+    return [places[number] for number in np.linspace(0, len(places) - 1, count).round().astype(int)]
 
 
 @torch.inference_mode()

@@ -155,6 +155,14 @@ def test_harm_is_asked_before_and_after(model: JudgedModel, rows: list[FusionRow
     assert rates["after, with a voice"]["age"]["num_pairs"] == 3
 
 
+def test_pictures_are_of_different_clips_from_all_of_the_test_part(rows: list[FusionRow]) -> None:
+    twice = [replace(row, key=f"{number} {row.key}") for row in rows for number in range(3)]
+    titles = [figure.axes[0].get_title() for figure in draw_pictures(judged(twice), 3).values()][1:]
+    assert len(set(titles)) == 3
+    assert {title.partition(":")[0] for title in titles} == {"t3", "t4"}
+    assert len(draw_pictures(judged(rows), 100)) == 1 + sum(SPLITS[row.speaker] == "test" for row in rows)
+
+
 def test_pictures_show_gates_and_attention(model: JudgedModel) -> None:
     figures = draw_pictures(model, 2)
     assert list(figures) == ["Gates", "Attention 1", "Attention 2"]
