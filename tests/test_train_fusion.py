@@ -220,7 +220,7 @@ def test_danger_in_a_voice_is_never_less_than_in_the_words_once_trained(
 ) -> None:
     run = train(
         tone_corpus, emobank, tmp_path, "trainer.limit_train_batches=null", "module.head_learning_rate=0.03",
-        experiment="fusion_reading",
+        "datamodule.sources.crisis.clips_per_text=2", experiment="fusion_reading",
     )  # fmt: skip
     judged = load_judged(run.run_folder, torch.device("cpu"))
     assert "crisis" in judged.module.network.state_scores
