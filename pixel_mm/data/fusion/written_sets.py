@@ -104,10 +104,10 @@ class VoiceParts:
         """
         clips = [clip for clip in self.parts.get(split, []) if emotions is None or clip.emotion in emotions]
         if len(clips) < count:
+            kind = "" if emotions is None else f" with the category {' or '.join(sorted(emotions))}"
             raise SplitError(
-                f"{len(clips)} clips of {self.title} in the {split} part have the category "
-                f"{' or '.join(sorted(emotions or {'any'}))}, {count} are needed; ask for fewer, or take "
-                "another corpus, other fractions or another seed"
+                f"{self.title} has {len(clips)} clips{kind} in the {split} part, {count} are needed; ask for fewer, or "
+                "take another corpus, other fractions or another seed"
             )
         return [clips[number] for number in random.permutation(len(clips))[:count]]
 
