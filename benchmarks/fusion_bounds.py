@@ -72,7 +72,9 @@ def known_of(every: Agreement) -> tuple[dict[str, Any], Floats, float]:
 
 
 def bounds(pairs: Mapping[str, Any], reader: Floats, reader_alone: float) -> list[Measure]:
-    """Bounds to the gain over the voice alone and to falling back to the words, as measures without a target.
+    """What a perfect ear would gain from words, and how a wrong voice would mislead it, as measures without a target.
+
+    No bounds to the gain over a worse ear, whose baseline may be further from its own best.
 
     Args:
         pairs: as for `misled`, and `texts`.
